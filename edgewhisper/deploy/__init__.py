@@ -1,0 +1,1 @@
+"""From the build host to the device."""

@@ -1,0 +1,1 @@
+"""Artifact -> text: audio, features, sessions, KV cache, decoding, long form."""
