@@ -1,0 +1,71 @@
+# `make demo` and `make test` install what they need by themselves; the rest of the targets likewise.
+
+PYTHON    ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+VENV      := .venv
+BIN       := $(VENV)/bin
+ARTIFACTS := artifacts
+RECORDINGS := edgewhisper/models/demo/recordings
+
+# What `make artifacts` builds: a hub id, a model's name, a folder or a file; see `edgewhisper models`.
+MODEL     ?= demo
+PRECISION ?= fp32
+DRAFT     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo artifacts test test-all check format bench demo-model clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/dev-installed ## Install everything for development into .venv
+
+demo: $(VENV)/build-installed ## Build the bundled model, transcribe its recordings, print WER, speed and memory
+	@$(BIN)/edgewhisper build demo -o $(ARTIFACTS)/demo-$(PRECISION) --precision $(PRECISION)
+	@$(BIN)/python -m edgewhisper.bench.demo $(ARTIFACTS)/demo-$(PRECISION) $(RECORDINGS)
+
+artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 into artifacts/
+	@test -z '$(DRAFT)' || { echo "make artifacts: DRAFT is for speculative decoding, which this release does not have; leave it out" >&2; exit 2; }
+	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(PRECISION)' --precision '$(PRECISION)'
+
+test: $(VENV)/dev-installed ## Run the fast tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(VENV)/dev-installed ## Run every test, the slow ones too
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev-installed ## Check format, lint, types and who may import whom
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev-installed ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/dev-installed ## Measure speed and memory on this machine
+	$(BIN)/python -m edgewhisper.bench
+
+demo-model: $(VENV)/dev-installed ## Train the bundled model anew (hours; needs espeak-ng)
+	$(BIN)/python -m edgewhisper.distill
+
+clean: ## Remove everything that the other targets made
+	rm -rf $(VENV) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find edgewhisper tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is installed anew when what it should contain changes.
+$(VENV)/created:
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "edgewhisper needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	'$(PYTHON)' -m venv $(VENV)
+	@touch $@
+
+$(VENV)/build-installed: pyproject.toml constraints/build.txt constraints/runtime.txt | $(VENV)/created
+	@echo "Installing what building and transcribing need into $(VENV) (first time, or the requirements changed)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/build.txt -e '.[cpu,build,eval]'
+	@touch $@
+
+$(VENV)/dev-installed: pyproject.toml constraints/dev.txt constraints/build.txt constraints/runtime.txt | $(VENV)/created
+	@echo "Installing everything for development into $(VENV) (first time, or the requirements changed)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[cpu,build,torch,vocab,eval,dev]'
+	@touch $@
