@@ -1,8 +1,8 @@
 """The artifact: a folder that the build host writes and the device reads.
 
-`manifest.json` describes every other file in the folder; the runtime takes each constant from it. The folder is written
-beside its destination and renamed, and never changed afterwards. `measured.json` (parity, accuracy, times) lies beside
-the manifest and is not hashed, so that the same checkpoint, options and versions give the same bytes.
+`manifest.json` describes every other file in the folder; the runtime takes each constant from it. The folder
+is written beside its destination and renamed, and never changed afterwards. `measured.json` (parity, times)
+lies beside the manifest and is not hashed: equal checkpoints, options and versions give equal bytes.
 
 Within a major format version readers ignore keys and graphs that they do not know.
 """
@@ -13,7 +13,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,9 @@ MANIFEST = "manifest.json"
 MEASURED = "measured.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.bin"
+# What every file system takes, and nothing that leaves the folder.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_AGAIN = "build or copy the artifact again"
 
 
 @dataclass(frozen=True)
@@ -160,54 +165,57 @@ class Manifest:
         Raises:
             ArtifactError: the artifact has no such graph.
         """
-        try:
-            return self.graphs[name]
-        except KeyError:
-            raise ArtifactError(f"the artifact has no graph '{name}' (it has: {', '.join(self.graphs)}); build it again") from None
+        if name not in self.graphs:
+            raise ArtifactError(f"the artifact has no graph '{name}'; build it again")
+        return self.graphs[name]
 
 
 def load_manifest(folder: Path) -> Manifest:
     """Read and check `folder/manifest.json`; every file it names must be there with the stated size.
 
     Raises:
-        ArtifactError: no folder or manifest, not JSON, a missing or mistyped key, a newer major version, a file name that
-            leaves the folder, or a file that is missing or has another size.
+        ArtifactError: no folder or manifest, not JSON, a missing or mistyped key, a newer major version, a
+            file name that leaves the folder, or a file that is missing or has another size.
     """
     path = folder / MANIFEST
-    if not folder.is_dir():
-        raise ArtifactError(f"{folder}: no such artifact folder; build one with 'edgewhisper build MODEL -o {folder}'")
     try:
         data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ArtifactError(f"{folder}: not an artifact (no {MANIFEST}); build one with 'edgewhisper build'") from None
+    except (FileNotFoundError, NotADirectoryError):
+        found = f"not an artifact (no {MANIFEST})" if os.path.isdir(folder) else "no such artifact folder"
+        raise ArtifactError(f"{folder}: {found}; build one with 'edgewhisper build MODEL -o DIR'") from None
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: damaged, not JSON ({error}); build or copy the artifact again") from None
+        raise ArtifactError(f"{path}: damaged, not JSON ({error}); {_AGAIN}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
-    if not isinstance(version, str) or not version.split(".")[0].isdigit():
-        raise ArtifactError(f"{path}: no valid 'format_version'; build the artifact again")
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,9}", version):
+        raise ArtifactError(f"{path}: no valid 'format_version'; {_AGAIN}")
     if int(version.split(".")[0]) > int(FORMAT_VERSION.split(".")[0]):
-        raise ArtifactError(f"{path}: format {version} is newer than this release reads ({FORMAT_VERSION}); upgrade edgewhisper")
-    manifest = typing.cast(Manifest, _parse(Manifest, data, str(path)))
-    _check_files(folder, manifest)
+        raise ArtifactError(f"{path}: format {version} is newer than {FORMAT_VERSION}; upgrade edgewhisper")
+    manifest: Manifest = parse_json(Manifest, data, str(path))
+    _check(folder, manifest)
     return manifest
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    known = {info.name for info in manifest.files}
-    needed = [(graph.file, *graph.weights) for graph in manifest.graphs.values()]
-    for name in sorted(known | {name for names in needed for name in names}):
-        if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise ArtifactError(f"{folder / MANIFEST}: file name {name!r} is not a plain name; do not use this artifact")
-        if name not in known:
-            raise ArtifactError(f"{folder / MANIFEST}: '{name}' is used by a graph but has no checksum; build the artifact again")
+def _check(folder: Path, manifest: Manifest) -> None:
+    where = folder / MANIFEST
+    for constants in (manifest.dimensions, manifest.audio):
+        for key, value in dataclasses.asdict(constants).items():
+            if not 0 < value < 2**31:
+                raise ArtifactError(f"{where}: '{key}' is {value}, out of range; {_AGAIN}")
+    hashed = {info.name for info in manifest.files}
+    used = {name for graph in manifest.graphs.values() for name in (graph.file, *graph.weights)}
+    for name in sorted(hashed | used):
+        if not PLAIN_NAME.fullmatch(name):
+            raise ArtifactError(f"{where}: file name {name!a} is not a plain name; do not use this artifact")
+        if name not in hashed:
+            raise ArtifactError(f"{where}: a graph uses '{name}', which has no checksum; {_AGAIN}")
     for info in manifest.files:
         path = folder / info.name
         if path.is_symlink() or not path.is_file():
-            raise ArtifactError(f"{path}: missing from the artifact; build or copy it again")
-        if path.stat().st_size != info.size:
-            raise IntegrityError(f"{path}: {path.stat().st_size} bytes instead of {info.size}; build or copy the artifact again")
+            raise ArtifactError(f"{path}: missing from the artifact; {_AGAIN}")
+        if (size := path.stat().st_size) != info.size:
+            raise IntegrityError(f"{path}: {size} bytes instead of {info.size}; {_AGAIN}")
 
 
 def sha256_of(path: Path) -> str:
@@ -223,22 +231,16 @@ def verify_file(folder: Path, info: FileInfo) -> None:
         IntegrityError: they differ.
     """
     if sha256_of(folder / info.name) != info.sha256:
-        raise IntegrityError(f"{folder / info.name}: wrong checksum, the file is damaged; build or copy the artifact again")
-
-
-def describe_file(path: Path) -> FileInfo:
-    """Name, size and checksum of a file."""
-    return FileInfo(name=path.name, size=path.stat().st_size, sha256=sha256_of(path))
+        raise IntegrityError(f"{folder / info.name}: wrong checksum, the file is damaged; {_AGAIN}")
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise."""
+    """Give a temporary path beside `path`; rename it to `path` when the block ends well, else remove it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -246,28 +248,30 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder beside `path`; put it in the place of `path` when the block ends well, remove it otherwise.
+    """Give a new folder beside `path`; rename it to `path` when the block ends well, else remove it.
 
-    An existing folder stays whole until the new one is complete, then both are exchanged in one step where the system
-    can (Linux `renameat2`), so that a kill at any moment leaves the old folder or the new one.
+    An existing folder stays whole until the new one is complete, then both are exchanged in one step where
+    the system can (Linux `renameat2`): a kill at any moment leaves the old folder or the new one. Elsewhere
+    the old one is set aside between two renames; the next call puts right what a kill between them left.
     """
-    path = path.absolute()
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        if not _process_runs(stale.name.split(".")[-2]):
-            shutil.rmtree(stale, ignore_errors=True)
+    retired = path.with_name(f".{path.name}.retired")
+    if retired.exists() and not path.exists():
+        retired.rename(path)
+    for name in os.listdir(path.parent):
+        match = re.fullmatch(re.escape(f".{path.name}.") + "([0-9]+)[.]tmp", name)
+        if name == retired.name or (match and not _another_process(int(match[1]))):
+            shutil.rmtree(path.parent / name, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
         for file in temporary.iterdir():
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+            _flush(file)
         if not path.exists():
             temporary.rename(path)
         elif not _exchange(temporary, path):
-            retired = path.with_name(f".{path.name}.retired")
             path.rename(retired)
             temporary.rename(path)
             shutil.rmtree(retired)
@@ -275,65 +279,71 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _process_runs(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
+def _flush(file: Path) -> None:
+    with file.open("r+b") as handle:
+        os.fsync(handle.fileno())
+
+
+def _another_process(pid: int) -> bool:
+    """Whether `pid` runs and is not this process."""
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        if sys.platform != "win32":  # where os.kill would end it
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    return int(pid) != os.getpid()
+    return pid != os.getpid()
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    at_fdcwd, rename_exchange = -100, 2
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "renameat2"):
         return False
-    done: int = rename(at_fdcwd, os.fsencode(first), at_fdcwd, os.fsencode(second), rename_exchange)
-    return done == 0
+    at_fdcwd, exchange = -100, 2  # AT_FDCWD of linux/fcntl.h, RENAME_EXCHANGE of linux/fs.h
+    return bool(libc.renameat2(at_fdcwd, os.fsencode(first), at_fdcwd, os.fsencode(second), exchange) == 0)
 
 
-def _parse(kind: Any, value: Any, where: str) -> Any:
+def parse_json(kind: Any, value: Any, where: str) -> Any:
     """Turn JSON data into `kind`: a dataclass, dict, tuple, optional, literal or plain type.
 
+    Unknown keys are ignored.
+
     Raises:
-        ArtifactError: a key is missing or has another type; the message names it.
+        ArtifactError: a key is missing or has another type; the message begins with `where` and names it.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if (origin is dict or dataclasses.is_dataclass(kind)) and not isinstance(value, Mapping):
+        raise _mistyped(where, "an object")
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise _mistyped(where, "an object")
         hints = typing.get_type_hints(kind)
         found = {}
         for item in dataclasses.fields(kind):
             if item.name in value:
-                found[item.name] = _parse(hints[item.name], value[item.name], f"{where}: {item.name}")
+                found[item.name] = parse_json(hints[item.name], value[item.name], f"{where}: {item.name}")
             elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-                raise ArtifactError(f"{where}: '{item.name}' is missing; build the artifact again")
+                raise ArtifactError(f"{where}: '{item.name}' is missing; {_AGAIN}")
         return kind(**found)  # type: ignore[operator]
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _mistyped(where, "an object")
-        return {key: _parse(args[1], item, f"{where}: {key}") for key, item in value.items()}
+        return {key: parse_json(args[1], item, f"{where}: {key!a}") for key, item in value.items()}
     if origin is tuple:
         if not isinstance(value, list) or (args[-1] is not Ellipsis and len(args) != len(value)):
             raise _mistyped(where, "a list" if args[-1] is Ellipsis else f"a list of {len(args)}")
         kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
-        return tuple(_parse(item_kind, item, where) for item_kind, item in zip(kinds, value, strict=True))
+        return tuple(parse_json(item_kind, item, where) for item_kind, item in zip(kinds, value, strict=True))
     if origin is Literal:
         if value not in args:
             raise _mistyped(where, " or ".join(map(repr, args)))
         return value
     choices = args if origin in (types.UnionType, typing.Union) else (kind,)
-    if float in choices and isinstance(value, int) and not isinstance(value, bool):
+    if float in choices and type(value) in (int, float):
+        if not abs(value) <= sys.float_info.max:
+            raise _mistyped(where, "a finite number")
         return float(value)
-    if not isinstance(value, choices) or (isinstance(value, bool) and bool not in choices):
+    if type(value) not in choices:
         raise _mistyped(where, " or ".join(choice.__name__ for choice in choices))
     return value
 
 
 def _mistyped(where: str, expected: str) -> ArtifactError:
-    return ArtifactError(f"{where}: must be {expected}; build the artifact again")
+    return ArtifactError(f"{where}: must be {expected}; {_AGAIN}")
