@@ -1,0 +1,118 @@
+"""Whisper's decoder as one ONNX graph for prefill, single steps and the verification of several tokens."""
+
+import onnx_ir as ir
+
+from edgewhisper.models.checkpoint import Checkpoint
+
+from .builder import CONTRIB, GraphBuilder
+from .layers import Layers
+from .weights import WeightsWriter
+
+FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64
+TABLE = "decoder.embed_tokens.weight"
+
+
+def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilder:
+    """The decoder, over a static KV cache of max_target_positions.
+
+    Inputs:
+        input_ids, position_ids [B, S]; seqlens_k [B]: tokens in the cache after this step, less one;
+        total_sequence_length: tokens in the cache after this step; logits_from: the head runs on rows logits_from .. S;
+        past_key_self_i, past_value_self_i [B, heads, max_target_positions, head_dim];
+        past_key_cross_i, past_value_cross_i [B, heads, positions, head_dim]: the encoder's outputs.
+    Outputs:
+        logits [B, S - logits_from, vocab]; present_key_self_i, present_value_self_i, to be bound to the memory of the
+        past: attention then writes the new rows in place. Lowering seqlens_k takes tokens back.
+    With more than one token after a past, B must be 1 (a limit of GroupQueryAttention).
+    """
+    dims = checkpoint.dimensions
+    heads, head_dim = dims.decoder_heads, dims.d_model // dims.decoder_heads
+    graph = GraphBuilder("decoder", weights)
+    layers = Layers(graph, checkpoint.tensors)
+
+    input_ids = graph.input("input_ids", INT64, ["batch", "sequence"])
+    position_ids = graph.input("position_ids", INT64, ["batch", "sequence"])
+    seqlens_k = graph.input("seqlens_k", INT32, ["batch"])
+    total_length = graph.input("total_sequence_length", INT32, [])
+    logits_from = graph.input("logits_from", INT64, [])
+    cache_shape = ["batch", heads, dims.max_target_positions + 1, head_dim]
+    cross_shape = ["batch", heads, "positions", head_dim]
+    past = [graph.input(f"past_{kv}_self_{i}", FLOAT, cache_shape) for i in range(dims.decoder_layers) for kv in ("key", "value")]
+    cross = [graph.input(f"past_{kv}_cross_{i}", FLOAT, cross_shape) for i in range(dims.decoder_layers) for kv in ("key", "value")]
+
+    # Attention and head read one table under two names: the head's copy is repacked and its pages are dropped, while of
+    # this one only the rows that are looked up become resident.
+    table = graph.weight(TABLE, lambda: layers.fp32(TABLE))
+    x = graph.op(
+        "Add",
+        graph.op("Gather", table, input_ids),
+        graph.op("Gather", layers.parameter("decoder.embed_positions.weight"), position_ids),
+    )
+    normed = layers.layer_norm(x, "decoder.layers.0.self_attn_layer_norm")
+    rows = _RowPadding(graph, input_ids)
+    seqlens_k, total_length = rows.lengths(seqlens_k, total_length)
+    present: list[ir.Value] = []
+    for index in range(dims.decoder_layers):
+        layer = f"decoder.layers.{index}"
+        following = f"decoder.layers.{index + 1}.self_attn_layer_norm"
+        if index + 1 == dims.decoder_layers:
+            following = "decoder.layer_norm"
+        attended, key, value = graph.op_many(
+            "GroupQueryAttention", 3, rows.pad(layers.qkv(normed, f"{layer}.self_attn")), None, None, past[2 * index], past[2 * index + 1],
+            seqlens_k, total_length, domain=CONTRIB, num_heads=heads, kv_num_heads=heads, do_rotary=0,
+        )  # fmt: skip
+        present += [key, value]
+        attended = layers.matmul(rows.unpad(attended), f"{layer}.self_attn.out_proj")
+        x, normed = layers.add_and_norm(x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm")
+        attended = graph.op(
+            "MultiHeadAttention", rows.pad(layers.linear(normed, f"{layer}.encoder_attn.q_proj")), cross[2 * index], cross[2 * index + 1],
+            domain=CONTRIB, num_heads=heads,
+        )  # fmt: skip
+        attended = layers.matmul(rows.unpad(attended), f"{layer}.encoder_attn.out_proj")
+        x, normed = layers.add_and_norm(x, attended, f"{layer}.encoder_attn.out_proj", f"{layer}.final_layer_norm")
+        x, normed = layers.add_and_norm(x, layers.feed_forward(normed, layer), f"{layer}.fc2", following)
+
+    graph.output(_head(layers, normed, logits_from), "logits", FLOAT, ["batch", "rows", dims.vocab_size])
+    for index, value in enumerate(present):
+        graph.output(value, f"present_{('key', 'value')[index % 2]}_self_{index // 2}", FLOAT, cache_shape)
+    return graph
+
+
+class _RowPadding:
+    """Repeats a single row, so that attention never runs on one row alone.
+
+    ONNX Runtime's CPU attention multiplies one query row with another kernel than several, which gives other bits; a
+    token would then depend on how many were decoded in its step. Every other layer computes a row the same way whatever
+    the number of rows. The repeated row's cache entry lies behind the last token, where the next step overwrites it.
+    """
+
+    def __init__(self, graph: GraphBuilder, input_ids: ir.Value) -> None:
+        self._graph = graph
+        self._zero, self._axis = graph.constant("zero", [0]), graph.constant("axis_1", [1])
+        one = graph.constant("one_row", [1])
+        count = graph.op("ReduceProd", graph.op("Shape", input_ids), keepdims=1)
+        self._length = graph.op("Shape", input_ids, start=1, end=2)
+        self._added = graph.op("Cast", graph.op("Equal", count, one), to=INT64)
+
+    def lengths(self, seqlens_k: ir.Value, total: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The cache lengths with the repeated row."""
+        added = self._graph.op("Cast", self._added, to=INT32)
+        return self._graph.op("Add", seqlens_k, added), self._graph.op("Add", total, self._graph.op("Squeeze", added))
+
+    def pad(self, x: ir.Value) -> ir.Value:
+        """[B, S, n] -> [B, S, n], or [1, 2, n] where B = S = 1."""
+        return self._graph.op("Concat", x, self._graph.op("Slice", x, self._zero, self._added, self._axis), axis=1)
+
+    def unpad(self, x: ir.Value) -> ir.Value:
+        """Take the repeated row away."""
+        return self._graph.op("Slice", x, self._zero, self._length, self._axis)
+
+
+def _head(layers: Layers, x: ir.Value, logits_from: ir.Value) -> ir.Value:
+    """x [B, S, d] -> logits of rows logits_from .. S [B, S - logits_from, vocab]."""
+    graph = layers.graph
+    to_the_end = graph.constant("to_the_end", [2**31 - 1])
+    begin = graph.op("Reshape", logits_from, graph.constant("one_dimension", [1]))
+    rows = graph.op("Slice", x, begin, to_the_end, graph.constant("axis_1", [1]))
+    head = graph.weight(TABLE, lambda: layers.fp32(TABLE), name="decoder.head.weight")
+    return graph.op("FusedMatMul", rows, head, domain=CONTRIB, transB=1)

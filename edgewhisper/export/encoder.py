@@ -1,0 +1,75 @@
+"""Whisper's encoder as an ONNX graph: log-mel frames in, the decoder's cross-attention keys and values out."""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgewhisper.models.checkpoint import Checkpoint
+
+from .builder import CONTRIB, GraphBuilder
+from .layers import Layers
+from .weights import WeightsWriter
+
+FLOAT = ir.DataType.FLOAT
+
+
+def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilder:
+    """The encoder.
+
+    Inputs:
+        audio_features [B, n_mels, frames], frames even and at most twice max_source_positions.
+    Outputs:
+        present_key_cross_i, present_value_cross_i [B, decoder heads, frames / 2, head_dim] for each decoder layer i.
+    """
+    dims = checkpoint.dimensions
+    graph = GraphBuilder("encoder", weights)
+    layers = Layers(graph, checkpoint.tensors)
+
+    features = graph.input("audio_features", FLOAT, ["batch", dims.n_mels, "frames"])
+    x = _stem(layers, features)  # [B, T, d]
+    normed = layers.layer_norm(x, "encoder.layers.0.self_attn_layer_norm")
+    for index in range(dims.encoder_layers):
+        layer = f"encoder.layers.{index}"
+        following = f"encoder.layers.{index + 1}.self_attn_layer_norm"
+        if index + 1 == dims.encoder_layers:
+            following = "encoder.layer_norm"
+        attended = layers.matmul(_self_attention(layers, normed, layer, dims.encoder_heads), f"{layer}.self_attn.out_proj")
+        x, normed = layers.add_and_norm(x, attended, f"{layer}.self_attn.out_proj", f"{layer}.final_layer_norm")
+        x, normed = layers.add_and_norm(x, layers.feed_forward(normed, layer), f"{layer}.fc2", following)
+
+    head_dim = dims.d_model // dims.decoder_heads
+    for index in range(dims.decoder_layers):
+        attention = f"decoder.layers.{index}.encoder_attn"
+        key = layers.matmul(normed, f"{attention}.k_proj")
+        value = layers.linear(normed, f"{attention}.v_proj")
+        for name, projected in (("key", key), ("value", value)):
+            graph.output(
+                layers.split_heads(projected, dims.decoder_heads, dims.d_model),
+                f"present_{name}_cross_{index}",
+                FLOAT,
+                ["batch", dims.decoder_heads, "positions", head_dim],
+            )
+    return graph
+
+
+def _stem(layers: Layers, features: ir.Value) -> ir.Value:
+    """[B, n_mels, frames] -> [B, frames / 2, d]: two convolutions, Gelu, sinusoidal positions."""
+    graph = layers.graph
+    x = features
+    for name, stride in (("encoder.conv1", 1), ("encoder.conv2", 2)):
+        x = graph.op(
+            "Conv", x, layers.parameter(f"{name}.weight"), layers.parameter(f"{name}.bias"),
+            kernel_shape=[3], pads=[1, 1], strides=[stride],
+        )  # fmt: skip
+        x = graph.op("Gelu", x, domain=CONTRIB)
+    x = graph.op("Transpose", x, perm=[0, 2, 1])
+    count = graph.op("Shape", x, start=1, end=2)
+    begin, axis = graph.constant("zero", [0]), graph.constant("axis_0", [0])
+    positions = graph.op("Slice", layers.parameter("encoder.embed_positions.weight"), begin, count, axis)
+    return graph.op("Add", x, positions)
+
+
+def _self_attention(layers: Layers, x: ir.Value, layer: str, heads: int) -> ir.Value:
+    """Attention of every position to every other, without the output projection: [B, T, d] -> [B, T, d]."""
+    name = f"{layer}.self_attn"
+    query, key, value = (layers.matmul(x, f"{name}.{p}_proj") for p in "qkv")
+    return layers.graph.op("MultiHeadAttention", query, key, value, layers.qkv_bias(name), domain=CONTRIB, num_heads=heads)

@@ -1,0 +1,117 @@
+"""The decoder session: tokens -> logits, over a cache that can be rolled back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import Manifest
+from edgewhisper.errors import EdgeWhisperError
+
+from .encoder import CrossKV
+from .kv_cache import KVCache
+from .session import SessionSettings, create_session
+
+# Bindings of up to this many tokens are kept for reuse; longer ones are prompts, which come once per window.
+KEPT_TOKENS = 16
+
+
+class Decoder:
+    """Runs `decoder.onnx` for one sequence.
+
+    Tokens may be fed one at a time or several at once: the logits are equal to the bit (on providers where
+    `exact_rows` found one row to be computed like several).
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, settings: SessionSettings) -> None:
+        """Load the graph and allocate the cache; raises what `create_session` raises."""
+        graph = manifest.graph("decoder")
+        self._session = create_session(folder, graph, settings)
+        self._vocab_size = manifest.dimensions.vocab_size
+        self._cache = KVCache(graph)
+        self._steps: dict[tuple[int, int], _Step] = {}
+        self._cross: CrossKV | None = None
+        self.length = 0
+        """Tokens in the cache."""
+        self.max_length = self._cache.capacity
+        """Tokens that the cache can hold."""
+
+    def reset(self, cross: CrossKV) -> None:
+        """Start a new sequence over the encoder's output for a window."""
+        self._steps.clear()
+        self._cross = cross
+        self.length = 0
+
+    def rollback(self, length: int) -> None:
+        """Forget all but the first `length` tokens; copies nothing."""
+        assert 0 <= length <= self.length
+        self.length = length
+
+    def run(self, tokens: Sequence[int], logits_from: int = 0) -> NDArray[np.float32]:
+        """Append tokens to the sequence.
+
+        Args:
+            tokens: S token ids, at least one.
+            logits_from: the first token whose following logits are wanted.
+
+        Returns:
+            Logits [S - logits_from, vocab]; row i scores the token after `tokens[logits_from + i]`. Valid until the next
+            call, and may be written to.
+
+        Raises:
+            EdgeWhisperError: more tokens than the cache holds, or no `reset` before.
+        """
+        count = len(tokens)
+        if self._cross is None or self.length + count > self.max_length:
+            raise EdgeWhisperError(f"cannot decode {count} tokens after {self.length}: the cache holds {self.max_length}")
+        key = (count, logits_from)
+        step = self._steps.get(key)
+        if step is None:
+            step = _Step(self._session, self._cache, self._cross, count, logits_from, self._vocab_size)
+            if count <= KEPT_TOKENS:
+                self._steps[key] = step
+        logits = step.run(tokens, self.length)
+        self.length += count
+        return logits
+
+
+class _Step:
+    """One binding of the graph's inputs and outputs for a number of tokens; its arrays are ONNX Runtime's memory."""
+
+    def __init__(self, session: Any, cache: KVCache, cross: CrossKV, count: int, logits_from: int, vocab_size: int) -> None:
+        import onnxruntime
+
+        self._session = session
+        self._binding = session.io_binding()
+        self._input_ids = np.zeros((1, count), np.int64)
+        self._position_ids = np.zeros((1, count), np.int64)
+        self._seqlens_k = np.zeros(1, np.int32)
+        self._total_length = np.zeros((), np.int32)
+        self._logits = np.zeros((1, count - logits_from, vocab_size), np.float32)
+        self._offsets = np.arange(count)
+        inputs = {
+            "input_ids": self._input_ids,
+            "position_ids": self._position_ids,
+            "seqlens_k": self._seqlens_k,
+            "total_sequence_length": self._total_length,
+            "logits_from": np.asarray(logits_from, np.int64),
+        }
+        from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
+        self._kept = [from_numpy(array) for array in inputs.values()]
+        for name, value in zip(inputs, self._kept, strict=True):
+            self._binding.bind_ortvalue_input(name, value)
+        for name, value in cross.values.items():
+            self._binding.bind_ortvalue_input(name, value)
+        self._binding.bind_ortvalue_output("logits", from_numpy(self._logits))
+        cache.bind(self._binding)
+
+    def run(self, tokens: Sequence[int], past: int) -> NDArray[np.float32]:
+        total = past + len(tokens)
+        self._input_ids[0] = tokens
+        np.add(self._offsets, past, out=self._position_ids[0])
+        self._seqlens_k[0] = total - 1
+        self._total_length[...] = total
+        self._session.run_with_iobinding(self._binding)
+        return self._logits[0]

@@ -1,0 +1,49 @@
+"""The encoder session: one window of log-mel frames -> the decoder's cross-attention keys and values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import Manifest
+
+from .session import SessionSettings, create_session
+
+
+@dataclass(frozen=True)
+class CrossKV:
+    """Cross-attention keys and values of one window, in ONNX Runtime's memory.
+
+    Attributes:
+        values: decoder input name -> OrtValue [B, heads, positions, head_dim].
+    """
+
+    values: Mapping[str, Any]
+
+
+class Encoder:
+    """Runs `encoder.onnx`."""
+
+    def __init__(self, folder: Path, manifest: Manifest, settings: SessionSettings) -> None:
+        """Load the graph; raises what `create_session` raises."""
+        graph = manifest.graph("encoder")
+        self._session = create_session(folder, graph, settings)
+        self._outputs = [output.name for output in graph.outputs]
+
+    def run(self, log_mel: NDArray[np.float32]) -> CrossKV:
+        """Encode a window.
+
+        Args:
+            log_mel: [n_mels, frames], or [B, n_mels, frames] for a batch; an even number of frames, at most one window.
+        """
+        batch = np.ascontiguousarray(log_mel if log_mel.ndim == 3 else log_mel[None], np.float32)
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("audio_features", batch)
+        for name in self._outputs:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        values = zip(self._outputs, binding.get_outputs(), strict=True)
+        return CrossKV({name.replace("present_", "past_", 1): value for name, value in values})

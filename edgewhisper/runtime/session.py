@@ -1,0 +1,112 @@
+"""ONNX Runtime sessions: providers, threads and options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgewhisper.artifact import GraphInfo
+from edgewhisper.errors import ArtifactError, MissingDependencyError, ProviderError, UsageError
+
+PROVIDERS: Mapping[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How graphs are run."""
+
+    provider: str = "cpu"  # a key of PROVIDERS
+    threads: int | None = None  # threads of one graph; None: as many as ONNX Runtime chooses (the physical cores)
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    global_pool: bool = False  # run on the process-wide pool that `set_global_pool` made
+
+
+def set_global_pool(threads: int | None) -> None:
+    """Make one thread pool for all sessions of this process; before the first session, from a command only.
+
+    Raises:
+        UsageError: a number of threads below one.
+    """
+    _runtime().set_global_thread_pool_sizes(_checked_threads(threads), 1)
+
+
+def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) -> Any:
+    """An `onnxruntime.InferenceSession` of one graph.
+
+    Raises:
+        UsageError: an unknown provider, or fewer than one thread.
+        ProviderError: a provider that this ONNX Runtime lacks, that failed to start, or that takes none of the nodes.
+        ArtifactError: a graph that ONNX Runtime cannot load.
+    """
+    runtime = _runtime()
+    provider = _available(settings.provider, runtime)
+    options = runtime.SessionOptions()
+    options.use_per_session_threads = not settings.global_pool
+    if not settings.global_pool:
+        options.intra_op_num_threads = _checked_threads(settings.threads)
+        # Two sessions have a pool each, and only one works at a time: the other's threads must not burn a core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # shapes differ from step to step
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers: list[Any] = [(provider, dict(settings.provider_options))]
+    if settings.provider != "cpu":
+        providers.append(PROVIDERS["cpu"])
+    try:
+        session = runtime.InferenceSession(str(folder / graph.file), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ArtifactError(
+            f"{folder / graph.file}: ONNX Runtime {runtime.__version__} cannot load it ({line}); build the artifact again, "
+            f"with ONNX Runtime {graph.min_onnxruntime} or newer on the device"
+        ) from None
+    if provider not in session.get_providers():
+        raise ProviderError(f"provider '{settings.provider}' did not start here; check its drivers, or use --provider cpu")
+    if settings.provider != "cpu" and nodes_by_provider(session).get(provider, 0) == 0:
+        raise ProviderError(f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu")
+    return session
+
+
+def nodes_by_provider(session: Any) -> dict[str, int]:
+    """Execution provider -> number of nodes it runs, after ONNX Runtime's own rewrites."""
+    counts: dict[str, int] = {}
+    for subgraph in session.get_provider_graph_assignment_info():
+        counts[subgraph.ep_name] = counts.get(subgraph.ep_name, 0) + len(subgraph.get_nodes())
+    return counts
+
+
+def _available(name: str, runtime: Any) -> str:
+    if name not in PROVIDERS:
+        raise UsageError(f"unknown provider '{name}'; known are {', '.join(PROVIDERS)}")
+    here = runtime.get_available_providers()
+    if PROVIDERS[name] not in here:
+        offered = [known for known, full in PROVIDERS.items() if full in here]
+        raise ProviderError(
+            f"this ONNX Runtime ({runtime.__version__}) has no provider '{name}' (it has: {', '.join(offered)}); "
+            "install an ONNX Runtime package that has it"
+        )
+    return PROVIDERS[name]
+
+
+def _checked_threads(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads: must be at least 1")
+    return threads or 0  # 0 lets ONNX Runtime choose
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed; run 'pip install edgewhisper[cpu]' (or edgewhisper[gpu])"
+        ) from None
+    return onnxruntime
