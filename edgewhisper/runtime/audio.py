@@ -1,0 +1,294 @@
+"""Any recording as a stream of mono samples at the model's rate.
+
+Channels are averaged. Samples beyond full scale (float files can hold them) are kept as they are, as transformers and
+openai-whisper do; NaN, infinite and absurdly large samples are errors that name the position.
+"""
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from edgewhisper.errors import AudioError, UsageError
+
+from .ffmpeg import open_with_ffmpeg
+from .pcm import RawFormat, open_pcm, read_wav_header
+from .recording import Recording, open_array
+
+__all__ = ["AudioStream", "RawFormat", "open_audio"]
+
+SAMPLE_RATE = 16_000  # Hz, of every Whisper model
+_MAX_SAMPLE = 1e15  # the power spectrum of larger samples overflows float32
+_RAW_SUFFIXES = (".raw", ".pcm")
+
+Opener = Callable[
+    [ExitStack], Recording
+]  # opens a recording from its start; what it opens is closed with the stack
+
+
+class AudioStream:
+    """Blocks of mono float32 samples at one rate, any number in a block; a context manager that frees files and processes.
+
+    Args:
+        name: how messages call the recording.
+        open_recording: called at once, and again by `reopen`.
+        sample_rate: of the samples that come out, in Hz.
+        seekable_twice: whether the recording can be gone through a second time.
+        resources: closed together with the stream.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_recording: Opener,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        seekable_twice: bool = True,
+        resources: ExitStack | None = None,
+    ) -> None:
+        self.name = name
+        self.sample_rate = sample_rate
+        self.seekable_twice = seekable_twice
+        self._open_recording = open_recording
+        self._resources = resources or ExitStack()
+        self._opened = ExitStack()
+        self._start()
+
+    def _start(self) -> None:
+        try:
+            self._recording = self._open_recording(self._opened)
+        except BaseException:
+            self.close()
+            raise
+        self._blocks = self._mono_blocks(self._recording, self._opened)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, where the recording states its length; None for a pipe or what ffmpeg decodes."""
+        n_samples = self._recording.n_samples
+        return None if n_samples is None else n_samples / self._recording.sample_rate
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Go on where the last iteration stopped.
+
+        Raises:
+            AudioError: a damaged recording, samples that are not numbers, or no samples at all.
+        """
+        return self._blocks
+
+    def reopen(self) -> None:
+        """Go back to the start.
+
+        Raises:
+            AudioError: the recording can be read only once, or is no longer there.
+        """
+        if not self.seekable_twice:
+            raise AudioError(f"{self.name}: a pipe can be read only once")
+        self._opened.close()
+        self._opened = ExitStack()
+        self._start()
+
+    def close(self) -> None:
+        """Free files and processes."""
+        self._opened.close()
+        self._resources.close()
+
+    def __enter__(self) -> "AudioStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _mono_blocks(self, recording: Recording, opened: ExitStack) -> Iterator[NDArray[np.float32]]:
+        resample = _resampler(recording.sample_rate, self.sample_rate)
+        n_samples = 0
+        try:
+            for block in recording.blocks:
+                _check_samples(block, self.name, n_samples, recording.sample_rate)
+                n_samples += len(block)
+                yield resample(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1), False)
+            if n_samples == 0:
+                raise AudioError(f"{self.name}: holds no samples; record or copy it again")
+            yield resample(np.empty(0, np.float32), True)
+        except OSError as error:
+            raise AudioError(f"{self.name}: cannot be read ({error.strerror})") from None
+        finally:
+            opened.close()
+
+
+def open_audio(
+    source: str | os.PathLike[str] | BinaryIO | NDArray[np.generic],
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    raw: RawFormat | None = None,
+    target_rate: int = SAMPLE_RATE,
+) -> AudioStream:
+    """Open a recording.
+
+    Files are read by libsndfile where it knows the format, else by ffmpeg. A pipe of uncompressed WAV or of `raw` samples
+    is streamed and can be read once; any other format on a pipe is first copied to a temporary file. A seekable file
+    object is read from its start. File objects are not closed.
+
+    Args:
+        source: a path, a binary file object (also a pipe), or an array [samples] or [samples, channels] of float
+            (1.0 is full scale), int16 or int32 samples.
+        sample_rate: of an array, in Hz.
+        raw: how to read a file or pipe of samples without a header.
+        target_rate: of the samples that come out, in Hz.
+
+    Raises:
+        AudioError: missing, empty, not audio, or damaged from the start.
+        UsageError: a sample rate below one.
+    """
+    if isinstance(source, np.ndarray):
+        if sample_rate < 1:
+            raise UsageError(f"sample rate {sample_rate} is not positive")
+        array = source
+        return AudioStream("array", lambda _: open_array(array, sample_rate), sample_rate=target_rate)
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else _name_of(source)
+    if raw is None and name.lower().endswith(_RAW_SUFFIXES):
+        raise AudioError(
+            f"{name}: raw PCM does not state its format; give sample rate, channels and encoding"
+        )
+    with ExitStack() as resources:  # handed on to the stream, closed here only if that fails
+        file = (
+            resources.enter_context(_open_binary(name, name))
+            if isinstance(source, str | os.PathLike)
+            else source
+        )
+        try:
+            if not file.seekable():
+                opener, seekable_twice = _open_pipe(file, name, raw, resources)
+            elif file is source:
+                opener, seekable_twice = _open_file_object(file, name, raw, resources), True
+            else:
+                resources.close()
+                opener, seekable_twice = partial(_open_path, name, name, raw), True
+        except OSError as error:
+            raise AudioError(f"{name}: cannot be read ({error.strerror})") from None
+        owned = resources.pop_all()
+    return AudioStream(name, opener, sample_rate=target_rate, seekable_twice=seekable_twice, resources=owned)
+
+
+def _name_of(file: BinaryIO) -> str:
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else "audio stream"
+
+
+def _open_binary(path: str, name: str) -> BinaryIO:
+    try:
+        return open(path, "rb", buffering=0)
+    except FileNotFoundError:
+        raise AudioError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise AudioError(f"{name}: is a folder; give the recordings in it") from None
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise AudioError(f"{name!r}: not a file name") from None
+
+
+def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack) -> Recording:
+    """Open a file; messages call it `name`."""
+    file = resources.enter_context(_open_binary(path, name))
+    try:
+        return _open_seekable(file, name, raw, resources)
+    except _NotBuiltIn as error:
+        return open_with_ffmpeg(path, name, str(error), resources)
+
+
+def _open_file_object(file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack) -> Opener:
+    """Choose how to open a seekable file object: as it is, or, for ffmpeg, from a copy with a path."""
+    with ExitStack() as trial:
+        try:
+            _open_seekable(file, name, raw, trial)
+        except _NotBuiltIn:
+            file.seek(0)
+            return partial(_open_path, _copy_to_disk(file, b"", resources), name, None)
+    return partial(_open_seekable, file, name, raw)
+
+
+def _open_pipe(file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack) -> tuple[Opener, bool]:
+    """Choose how to open what cannot seek; also whether it can be opened again."""
+    if raw is not None:
+        return lambda _: open_pcm(file, raw, None), False
+    header, taken = read_wav_header(file, name)
+    if not taken:
+        raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
+    if header is not None:
+        return lambda _: open_pcm(file, header.format, header.data_bytes), False
+    return partial(_open_path, _copy_to_disk(file, taken, resources), name, None), True
+
+
+def _copy_to_disk(file: BinaryIO, taken: bytes, resources: ExitStack) -> str:
+    """Write what was `taken` from a file and the rest of it to a temporary file, and return its path."""
+    copy = resources.enter_context(tempfile.NamedTemporaryFile(prefix="edgewhisper-"))  # noqa: SIM115
+    copy.write(taken)
+    shutil.copyfileobj(file, copy)
+    copy.flush()
+    return copy.name
+
+
+class _NotBuiltIn(Exception):
+    """libsndfile cannot read it; the message says why."""
+
+
+def _open_seekable(file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack) -> Recording:
+    """Open a file from its start with what is built in.
+
+    Raises:
+        AudioError: it is empty.
+        _NotBuiltIn: a format for ffmpeg, or not audio.
+    """
+    import soundfile  # 15 ms, paid only where a file is read
+
+    from .sndfile import open_sound_file, reason_of
+
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size == 0:
+        raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
+    if raw is not None:
+        return open_pcm(file, raw, size)
+    try:
+        recording = open_sound_file(file.fileno() if isinstance(file, io.FileIO) else file, name, resources)
+    except soundfile.LibsndfileError as error:
+        raise _NotBuiltIn(reason_of(error)) from None
+    if (
+        recording.n_samples == 0
+    ):  # a recorder that was killed leaves a WAV header with length 0 before its samples
+        file.seek(0)
+        header, _ = read_wav_header(file, name)
+        if header is not None:
+            return open_pcm(file, header.format, header.data_bytes)
+    return recording
+
+
+def _resampler(
+    source_rate: int, target_rate: int
+) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
+    """What turns the next samples, and whether they are the last, into samples at the target rate."""
+    if source_rate == target_rate:
+        return lambda samples, last: samples
+    stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
+    return lambda samples, last: stream.resample_chunk(samples, last=last)
+
+
+def _check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_rate: int) -> None:
+    """Raise AudioError if a sample of [samples, channels] is NaN, infinite or too large; `n_before` samples came earlier."""
+    if np.abs(block).max(initial=0) <= _MAX_SAMPLE:
+        return
+    row = np.flatnonzero(~(np.abs(block) <= _MAX_SAMPLE).all(axis=1))[0]
+    value = block[row][~(np.abs(block[row]) <= _MAX_SAMPLE)][0]
+    position = (n_before + int(row)) / sample_rate
+    raise AudioError(
+        f"{name}: the sample at {position:.3f} s is {value}, not a sound; record or convert it again"
+    )

@@ -1,0 +1,54 @@
+"""Recordings that libsndfile reads: WAV, FLAC, OGG Vorbis and Opus, MP3, AIFF, AU, CAF and others."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from edgewhisper.errors import AudioError
+
+from .recording import BLOCK_SAMPLES, Recording
+
+_UNKNOWN_LENGTH = 2**62  # libsndfile states 2**63 - 1 samples where a stream does not say
+
+
+class _ForwardReader(soundfile.SoundFile):  # type: ignore[misc]
+    """Read without seeking: soundfile seeks after each block, which a FLAC stream of unknown length does not survive."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def open_sound_file(file: BinaryIO | int, name: str, resources: ExitStack) -> Recording:
+    """Open a file object or a file descriptor, which stays open.
+
+    Raises:
+        soundfile.LibsndfileError: not a format that libsndfile knows, or nothing but a header.
+    """
+    sound = resources.enter_context(_ForwardReader(file, closefd=False))
+    n_samples = sound.frames if sound.frames < _UNKNOWN_LENGTH else None
+    return Recording(sound.samplerate, n_samples, _sound_blocks(sound, name))
+
+
+def _sound_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[NDArray[np.float32]]:
+    n_samples = 0
+    while True:
+        try:
+            block = sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            position = f"{n_samples / sound.samplerate:.1f} s"
+            raise AudioError(
+                f"{name}: damaged or cut off after {position} ({reason_of(error)}); copy or record it again"
+            ) from None
+        if not len(block):
+            return
+        n_samples += len(block)
+        yield block
+
+
+def reason_of(error: soundfile.LibsndfileError) -> str:
+    """libsndfile's message, to stand inside a sentence."""
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")
