@@ -1,0 +1,18 @@
+"""Peak memory of this process."""
+
+import resource
+import sys
+from pathlib import Path
+
+
+def peak_memory() -> int:
+    """The most resident memory that this process has had, in bytes.
+
+    On Linux this is VmHWM of /proc/self/status: `ru_maxrss` there starts from what the parent process had.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

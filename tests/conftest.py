@@ -1,0 +1,57 @@
+"""What many tests share: the bundled model, an artifact built from it, and its recordings."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from edgewhisper.models.cards import DEMO_FOLDER
+
+# Examples are small; how long one takes says more about the machine than about the code.
+hypothesis.settings.register_profile("edgewhisper", deadline=None)
+hypothesis.settings.load_profile("edgewhisper")
+
+# Nothing in the tests may depend on a network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@dataclass(frozen=True)
+class BundledRecording:
+    """A held-out recording of the bundled model and what is said in it."""
+
+    path: Path
+    text: str
+    language: str
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint() -> Path:
+    """The folder of the bundled model, in transformers' format."""
+    return DEMO_FOLDER
+
+
+@pytest.fixture(scope="session")
+def demo_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model, built in fp32 without the parity check. Shared: read it, do not change it."""
+    from edgewhisper.pipeline.build import build
+
+    return build("demo", tmp_path_factory.mktemp("artifacts") / "demo", parity=False)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Sequence[BundledRecording]:
+    """The bundled recordings, in the order of their list."""
+    folder = DEMO_FOLDER / "recordings"
+    with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [BundledRecording(folder / row["file"], row["text"], row["language"]) for row in rows]
+
+
+@pytest.fixture(scope="session")
+def speech(recordings: Sequence[BundledRecording]) -> Path:
+    """One short bundled recording."""
+    return min(recordings, key=lambda recording: recording.path.stat().st_size).path
