@@ -1,0 +1,72 @@
+"""Decoding one window with openai-whisper's safeguards: temperature fallback and the no-speech rule."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .decoding import Decoded, DecodingLoop
+from .options import DecodingOptions, Statistics
+from .protocols import CrossKV
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class WindowText:
+    """A window's decoding as accepted."""
+
+    decoded: Decoded
+    compression_ratio: float
+    is_silent: bool  # the no-speech rule says that nothing was spoken: the tokens are to be dropped
+
+
+class FallbackDecoder:
+    """Repeats a window at higher temperatures while its text is repetitive or unsure (openai-whisper, transcribe.py)."""
+
+    def __init__(
+        self, loop: DecodingLoop, vocabulary: Vocabulary, options: DecodingOptions, statistics: Statistics
+    ) -> None:
+        self._loop = loop
+        self._vocabulary = vocabulary
+        self._options = options
+        self._statistics = statistics
+        self._generator = np.random.default_rng(options.seed)
+
+    def decode(self, cross: CrossKV, prompt: Sequence[int]) -> WindowText:
+        """Decode a window after `prompt`; the last temperature's result stands, whatever it is."""
+        prefilled = self._loop.prefill(cross, prompt)
+        temperatures = self._options.temperatures
+        for attempt, temperature in enumerate(temperatures, start=1):
+            decoded = self._loop.run(prefilled, temperature, self._generator)
+            ratio = compression_ratio(self._vocabulary.text(decoded.tokens))
+            if attempt == len(temperatures) or not self._needs_fallback(decoded, ratio):
+                break
+            self._statistics.fallbacks += 1
+        return WindowText(decoded, ratio, is_silent=self._is_silent(decoded))
+
+    def _needs_fallback(self, decoded: Decoded, ratio: float) -> bool:
+        options = self._options
+        unsure = options.logprob_threshold is not None and decoded.avg_logprob < options.logprob_threshold
+        repetitive = (
+            options.compression_ratio_threshold is not None and ratio > options.compression_ratio_threshold
+        )
+        if (
+            unsure
+            and options.no_speech_threshold is not None
+            and decoded.no_speech_prob > options.no_speech_threshold
+        ):
+            return False
+        return unsure or repetitive
+
+    def _is_silent(self, decoded: Decoded) -> bool:
+        options = self._options
+        if options.no_speech_threshold is None or decoded.no_speech_prob <= options.no_speech_threshold:
+            return False
+        return options.logprob_threshold is None or decoded.avg_logprob <= options.logprob_threshold
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of the text over bytes of it compressed: repetition compresses well. 0 for no text."""
+    data = text.strip().encode()
+    return len(data) / len(zlib.compress(data))

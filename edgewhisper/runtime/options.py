@@ -1,0 +1,145 @@
+"""What a caller asks of a transcription, and what comes back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edgewhisper.artifact import ModelDimensions, TokenIds
+from edgewhisper.errors import UsageError
+
+from .language import language_code
+
+Task = Literal["transcribe", "translate"]
+TASKS: tuple[Task, ...] = ("transcribe", "translate")
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How speech becomes text. The thresholds are openai-whisper's.
+
+    Raises:
+        UsageError: a value that no model accepts. What only some models accept (a language, a token id) is checked by
+            the transcriber.
+    """
+
+    language: str | None = None  # code or English name; None detects it from the first window
+    task: Task = "transcribe"  # "translate" writes English whatever is spoken
+    timestamps: bool = (
+        True  # predict timestamps, which also steer long recordings; False goes window by window
+    )
+    temperature: float | Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in turn; 0 is greedy
+    compression_ratio_threshold: float | None = (
+        2.4  # text that zlib shrinks more than this is repetitive: next temperature
+    )
+    logprob_threshold: float | None = -1.0  # average log-probability under this is unsure: next temperature
+    no_speech_threshold: float | None = (
+        0.6  # an unsure window with a higher no-speech probability is silence: no text
+    )
+    initial_prompt: str | Sequence[int] | None = (
+        None  # text or token ids before the first window; see `prompt.Context`
+    )
+    condition_on_previous_text: bool = False  # give every window the text so far
+    prompt_reset_on_temperature: float = (
+        0.5  # a window decoded at a higher temperature is not given to the next one
+    )
+    suppress_tokens: Sequence[int] | None = None  # ids never written; None is the checkpoint's list
+    suppress_blank: bool = (
+        True  # no blank and no end of text as a window's first token (the checkpoint's list)
+    )
+    max_initial_timestamp: float | None = (
+        None  # latest first timestamp of a window, in seconds; None is the checkpoint's
+    )
+    max_tokens: int | None = None  # per window; None is as many as the model has positions for
+    seed: int = 0  # of the draws at temperatures over 0
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise UsageError(f"unknown task {self.task!r}; choose one of: {', '.join(TASKS)}")
+        temperatures = self.temperatures
+        if not temperatures or not all(math.isfinite(t) and t >= 0 for t in temperatures):
+            raise UsageError(
+                f"temperature {self.temperature!r} is not valid; give one or more numbers of 0 or more"
+            )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"max_tokens {self.max_tokens} is not valid; give 1 or more")
+        if self.max_initial_timestamp is not None and not 0 <= self.max_initial_timestamp < math.inf:
+            raise UsageError(
+                f"max_initial_timestamp {self.max_initial_timestamp} is not valid; give seconds of 0 or more"
+            )
+        if self.no_speech_threshold is not None and not 0 <= self.no_speech_threshold <= 1:
+            raise UsageError(
+                f"no_speech_threshold {self.no_speech_threshold} is not valid; give a probability, 0 to 1"
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed {self.seed} is not valid; give 0 or more")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The temperatures to try, in turn."""
+        if isinstance(self.temperature, int | float):
+            return (float(self.temperature),)
+        return tuple(float(value) for value in self.temperature)
+
+
+def check_options(options: DecodingOptions, tokens: TokenIds, dimensions: ModelDimensions) -> None:
+    """Check what depends on the model.
+
+    Raises:
+        UsageError: the model lacks the language, the task or a token id.
+    """
+    if options.language is not None:
+        language_code(options.language, tokens)
+    if options.task == "translate" and (not tokens.is_multilingual or tokens.translate is None):
+        raise UsageError("task 'translate': this model only transcribes; take a multilingual model")
+    lists = {"suppress_tokens": options.suppress_tokens, "initial_prompt": options.initial_prompt}
+    for name, ids in lists.items():
+        if ids is None or isinstance(ids, str):
+            continue
+        if unknown := [token for token in ids if not 0 <= token < dimensions.vocab_size]:
+            raise UsageError(
+                f"{name}: no token has the id {unknown[0]}; ids go from 0 to {dimensions.vocab_size - 1}"
+            )
+    if options.suppress_tokens is not None and tokens.end_of_text in options.suppress_tokens:
+        raise UsageError(
+            f"suppress_tokens: {tokens.end_of_text} is end of text, without which no window ends; leave it out"
+        )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech and its text. The last four values are those of the window it was decoded in."""
+
+    start: float  # seconds from the beginning of the recording
+    end: float
+    text: str  # as the model wrote it, most often with a leading space
+    tokens: tuple[int, ...]  # with the timestamp tokens that enclose it
+    avg_logprob: float  # mean natural log-probability of the window's tokens, end of text included
+    no_speech_prob: float  # probability of <|nospeech|> right after <|startoftranscript|>
+    compression_ratio: float  # bytes of the window's text over bytes of it compressed by zlib
+    temperature: float  # at which the window was decoded
+
+
+@dataclass
+class Statistics:
+    """Counts and times of one transcription, up to date after each segment and complete when the generator ends."""
+
+    windows: int = 0  # windows encoded
+    silent_windows: int = 0  # windows skipped by the no-speech rule
+    fallbacks: int = 0  # decodings repeated at a higher temperature
+    tokens: int = 0  # tokens generated, repeated decodings and ends of text included
+    feature_seconds: float = 0.0  # reading, resampling and log-mel
+    encoder_seconds: float = 0.0
+    decoder_seconds: float = 0.0  # language detection included
+    first_token_seconds: float | None = None  # from the call to the first token
+
+
+@dataclass
+class TranscriptionInfo:
+    """What is known of a recording beside its text."""
+
+    language: str  # code; "en" for an English-only model
+    language_probability: float  # 1.0 when the language was given, or the model knows one only
+    duration: float | None  # seconds; None while the end of a pipe has not been reached
+    processed: float = 0.0  # seconds transcribed so far
+    statistics: Statistics = field(default_factory=Statistics)

@@ -1,0 +1,139 @@
+"""Speech to text from an artifact."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
+from edgewhisper.errors import ArtifactError
+
+from .audio import AudioStream, open_audio
+from .bpe import BytePairEncoder, read_encoder
+from .decoder import Decoder
+from .encoder import Encoder
+from .features import LogMelStream
+from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
+from .session import SessionSettings
+from .state import DeviceState, state_folder
+from .transcription import Model, Transcription
+from .verification import verify_artifact
+from .vocabulary import read_vocabulary
+
+__all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "TranscriptionInfo"]
+
+Audio = str | os.PathLike[str] | BinaryIO | NDArray[np.generic] | AudioStream
+
+
+class Transcriber:
+    """A loaded artifact, ready to transcribe.
+
+    Several transcriptions may go on at once, from several threads too: they take turns, window by window.
+
+    Attributes:
+        manifest: what the artifact says of itself.
+    """
+
+    def __init__(
+        self,
+        artifact: str | os.PathLike[str],
+        provider: str = "cpu",
+        threads: int | None = None,
+        provider_options: Mapping[str, str] | None = None,
+        verify: bool = False,
+        *,
+        global_pool: bool = False,
+    ) -> None:
+        """Load an artifact.
+
+        Args:
+            artifact: its folder.
+            provider: the execution provider, by short name: cpu, cuda, tensorrt, coreml, directml, openvino, xnnpack.
+            threads: threads of one graph; None leaves the number to ONNX Runtime.
+            provider_options: passed to the provider.
+            verify: compare every file with its checksum, also those that were compared before on this device.
+            global_pool: run on the process-wide thread pool; see `session.set_global_pool`.
+
+        Raises:
+            ArtifactError: missing, damaged, or written by a newer release.
+            ProviderError: the provider is not there, or takes no node.
+            UsageError: an unknown provider, or no thread.
+        """
+        folder = Path(artifact)
+        self.manifest: Manifest = load_manifest(folder)
+        verify_artifact(folder, self.manifest, DeviceState(state_folder()), again=verify)
+        vocabulary = read_vocabulary(folder / TOKENS, self.manifest.tokens.end_of_text)
+        if len(vocabulary) < self.manifest.tokens.end_of_text:
+            raise ArtifactError(
+                f"{folder / TOKENS}: has {len(vocabulary)} tokens, too few; build the artifact again"
+            )
+        settings = SessionSettings(provider, threads, provider_options or {}, global_pool)
+        self._folder = folder
+        self._model = Model(
+            encoder=Encoder(folder, self.manifest, settings),
+            decoder=Decoder(folder, self.manifest, settings),
+            vocabulary=vocabulary,
+            dimensions=self.manifest.dimensions,
+            tokens=self.manifest.tokens,
+            audio=self.manifest.audio,
+        )
+
+    def transcribe(
+        self,
+        audio: Audio,
+        options: DecodingOptions | None = None,
+        *,
+        sample_rate: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[Iterator[Segment], TranscriptionInfo]:
+        """Transcribe one recording.
+
+        The recording is opened, and its language detected where `options` does not give it, before this returns; the
+        rest happens while the segments are taken.
+
+        Args:
+            audio: a path, a binary file object (also a pipe), samples [n] or [n, channels], or an open stream. A stream is
+                closed after the last segment.
+            options: how to decode; None for the defaults.
+            sample_rate: of an array, in Hz; None is the model's.
+            on_progress: called with the seconds transcribed so far, after each window.
+
+        Returns:
+            The segments that hold text, in order, each as soon as its window is decoded; and what is known of the
+            recording, kept up to date while the segments are taken.
+
+        Raises:
+            AudioError: the recording cannot be read; also while the segments are taken.
+            UsageError: an option that this model does not have.
+        """
+        started = time.perf_counter()
+        options = options or DecodingOptions()
+        check_options(options, self._model.tokens, self._model.dimensions)
+        prompt = options.initial_prompt or ()
+        if isinstance(prompt, str):
+            prompt = self._prompt_encoder.encode_prompt(prompt)
+        rate = self.manifest.audio.sample_rate
+        with contextlib.ExitStack() as resources:
+            if not isinstance(audio, AudioStream):
+                audio = open_audio(audio, sample_rate=sample_rate or rate, target_rate=rate)
+            resources.enter_context(audio)
+            features = LogMelStream(audio, self.manifest.audio)
+            transcription = Transcription(
+                self._model, features, options, prompt=prompt, started=started, on_progress=on_progress
+            )
+            return _closing(transcription.segments(), resources.pop_all()), transcription.info
+
+    @functools.cached_property
+    def _prompt_encoder(self) -> BytePairEncoder:
+        return read_encoder(self._folder / TOKENIZER)
+
+
+def _closing(segments: Iterator[Segment], resources: contextlib.ExitStack) -> Iterator[Segment]:
+    with resources:
+        yield from segments

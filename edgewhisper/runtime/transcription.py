@@ -1,0 +1,184 @@
+"""One recording on its way to text."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edgewhisper.artifact import AudioSettings, ModelDimensions, TokenIds
+
+from .decoding import DecodingLoop
+from .fallback import FallbackDecoder, WindowText
+from .language import detect_language, language_code
+from .longform import TimedTokens, WindowReader, WindowSegments, seconds_per_frame, split_window
+from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
+from .prompt import Context, previous_text_limit, start_sequence
+from .protocols import CrossKV, Decoder, Encoder, FeatureSource
+from .rules import rules_for
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded Whisper: what turns log-mel frames into text."""
+
+    encoder: Encoder
+    decoder: Decoder
+    vocabulary: Vocabulary
+    dimensions: ModelDimensions
+    tokens: TokenIds
+    audio: AudioSettings
+    lock: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # held for one window: the decoder has one cache
+
+
+class Transcription:
+    """Transcribes one recording, window by window.
+
+    Attributes:
+        info: what is known so far; kept up to date while the segments are taken.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        features: FeatureSource,
+        options: DecodingOptions,
+        *,
+        prompt: Sequence[int] = (),
+        started: float | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Prepare; where the language is not given, detect it from the first window.
+
+        Args:
+            model: the loaded model.
+            features: the recording's log-mel frames.
+            options: how to decode; `check_options` has accepted them for this model.
+            prompt: the initial prompt's token ids.
+            started: `time.perf_counter()` when the caller began to open the recording; None is now.
+            on_progress: called with the seconds transcribed so far, after each window.
+        """
+        now = time.perf_counter()
+        started = now if started is None else started
+        statistics = Statistics(feature_seconds=now - started)
+        rules = rules_for(options, model.tokens, model.audio)
+        loop = DecodingLoop(
+            model.decoder,
+            model.tokens,
+            rules,
+            max_tokens=options.max_tokens,
+            statistics=statistics,
+            started=started,
+        )
+        self._model = model
+        self._options = options
+        self._features = features
+        self._on_progress = on_progress
+        self._statistics = statistics
+        self._reader = WindowReader(features, model.audio.n_frames)
+        self._decoder = FallbackDecoder(loop, model.vocabulary, options, statistics)
+        self._context = Context(
+            prompt,
+            condition_on_previous_text=options.condition_on_previous_text,
+            reset_temperature=options.prompt_reset_on_temperature,
+            limit=previous_text_limit(model.dimensions),
+            timestamp_begin=model.tokens.timestamp_begin,
+        )
+        self._first_window: tuple[CrossKV, int] | None = None  # encoded for language detection
+        language, probability = self._language()
+        self.info = TranscriptionInfo(language, probability, self._duration(), statistics=statistics)
+        self._start = start_sequence(options, model.tokens, language)
+
+    def segments(self) -> Iterator[Segment]:
+        """The segments that hold text, each as soon as its window is decoded."""
+        frame = 0
+        while (window := self._encoded_window(frame)) is not None:
+            cross, frames = window
+            text = self._decode(cross)
+            offset, pieces = frame, self._split(text, frames)
+            frame += pieces.advance
+            self._note_progress(frame)
+            for piece in pieces.segments:
+                segment = self._segment(piece, offset, text)
+                if segment.text.strip():
+                    yield segment
+        self.info.duration = self._features.duration
+
+    def _language(self) -> tuple[str, float]:
+        tokens = self._model.tokens
+        if self._options.language is not None:
+            return language_code(self._options.language, tokens), 1.0
+        if len(tokens.languages) < 2:
+            return next(iter(tokens.languages), "en"), 1.0
+        self._first_window = self._encoded_window(0)
+        assert self._first_window is not None  # audio without a single sample is an error when it is opened
+        started = time.perf_counter()
+        with self._model.lock:
+            language = detect_language(self._model.decoder, self._first_window[0], tokens)
+        self._statistics.decoder_seconds += time.perf_counter() - started
+        return language
+
+    def _encoded_window(self, frame: int) -> tuple[CrossKV, int] | None:
+        """Cross-attention keys and values of the window at `frame`, and its frames; None after the last one."""
+        if frame == 0 and self._first_window is not None:
+            window, self._first_window = self._first_window, None
+            return window
+        started = time.perf_counter()
+        features = self._reader.read(frame)
+        read = time.perf_counter()
+        self._statistics.feature_seconds += read - started
+        if features is None:
+            return None
+        with self._model.lock:
+            cross = self._model.encoder.run(features[0])
+        self._statistics.encoder_seconds += time.perf_counter() - read
+        self._statistics.windows += 1
+        return cross, features[1]
+
+    def _decode(self, cross: CrossKV) -> WindowText:
+        previous = self._context.previous
+        prompt = (self._model.tokens.start_of_previous, *previous, *self._start) if previous else self._start
+        started = time.perf_counter()
+        with self._model.lock:
+            text = self._decoder.decode(cross, prompt)
+        self._statistics.decoder_seconds += time.perf_counter() - started
+        return text
+
+    def _split(self, text: WindowText, frames: int) -> WindowSegments:
+        """Cut a window into segments, and remember them as context for the next one."""
+        audio, tokens = self._model.audio, text.decoded.tokens
+        if text.is_silent:
+            self._statistics.silent_windows += 1
+            return WindowSegments((), frames)
+        if self._options.timestamps:
+            pieces = split_window(tokens, frames, self._model.tokens.timestamp_begin, audio)
+        else:
+            pieces = WindowSegments((TimedTokens(0.0, frames * seconds_per_frame(audio), tokens),), frames)
+        self._context.extend(pieces.segments, text.decoded.temperature)
+        return pieces
+
+    def _segment(self, piece: TimedTokens, frame: int, window: WindowText) -> Segment:
+        offset = frame * seconds_per_frame(self._model.audio)
+        decoded = window.decoded
+        return Segment(
+            start=round(offset + piece.start, 3),
+            # A window is longer than the recording's rest, and a timestamp may lie in its padding.
+            end=round(min(offset + piece.end, self._features.duration), 3),
+            text=self._model.vocabulary.text(piece.tokens),
+            tokens=piece.tokens,
+            avg_logprob=decoded.avg_logprob,
+            no_speech_prob=decoded.no_speech_prob,
+            compression_ratio=window.compression_ratio,
+            temperature=decoded.temperature,
+        )
+
+    def _note_progress(self, frame: int) -> None:
+        self.info.processed = min(frame * seconds_per_frame(self._model.audio), self._features.duration)
+        self.info.duration = self._duration()
+        if self._on_progress is not None:
+            self._on_progress(self.info.processed)
+
+    def _duration(self) -> float | None:
+        return None if self._features.total_frames is None else self._features.duration
