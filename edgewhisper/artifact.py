@@ -30,8 +30,7 @@ MANIFEST = "manifest.json"
 MEASURED = "measured.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.bin"
-# What every file system takes, and nothing that leaves the folder.
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # fits every file system, stays in its folder
 _AGAIN = "build or copy the artifact again"
 
 
@@ -199,10 +198,10 @@ def load_manifest(folder: Path) -> Manifest:
 
 def _check(folder: Path, manifest: Manifest) -> None:
     where = folder / MANIFEST
-    for constants in (manifest.dimensions, manifest.audio):
-        for key, value in dataclasses.asdict(constants).items():
-            if not 0 < value < 2**31:
-                raise ArtifactError(f"{where}: '{key}' is {value}, out of range; {_AGAIN}")
+    constants = dataclasses.asdict(manifest.dimensions) | dataclasses.asdict(manifest.audio)
+    for key, value in constants.items():
+        if not 0 < value < 2**31:
+            raise ArtifactError(f"{where}: '{key}' is {value}, out of range; {_AGAIN}")
     hashed = {info.name for info in manifest.files}
     used = {name for graph in manifest.graphs.values() for name in (graph.file, *graph.weights)}
     for name in sorted(hashed | used):
@@ -312,6 +311,10 @@ def parse_json(kind: Any, value: Any, where: str) -> Any:
     Raises:
         ArtifactError: a key is missing or has another type; the message begins with `where` and names it.
     """
+    if type(None) in typing.get_args(kind):
+        if value is None:
+            return None
+        kind = typing.get_args(kind)[0]
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if (origin is dict or dataclasses.is_dataclass(kind)) and not isinstance(value, Mapping):
         raise _mistyped(where, "an object")
@@ -335,12 +338,10 @@ def parse_json(kind: Any, value: Any, where: str) -> Any:
         if value not in args:
             raise _mistyped(where, " or ".join(map(repr, args)))
         return value
-    choices = args if origin in (types.UnionType, typing.Union) else (kind,)
-    if float in choices and type(value) in (int, float):
-        if not abs(value) <= sys.float_info.max:
-            raise _mistyped(where, "a finite number")
+    choices = args if origin is types.UnionType else (kind,)
+    if kind is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
-    if type(value) not in choices:
+    if type(value) not in choices or (kind is float and not abs(value) <= sys.float_info.max):
         raise _mistyped(where, " or ".join(choice.__name__ for choice in choices))
     return value
 

@@ -1,0 +1,115 @@
+"""The reference of a build: the checkpoint's tensors in transformers' Whisper, on PyTorch."""
+
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.errors import MissingDependencyError
+from edgewhisper.models.checkpoint import Checkpoint
+
+Floats = NDArray[np.float32]
+
+
+def is_available() -> bool:
+    """Whether PyTorch and transformers are installed; imports neither."""
+    return all(importlib.util.find_spec(package) is not None for package in ("torch", "transformers"))
+
+
+def require() -> None:
+    """Check that the reference can be computed.
+
+    Raises:
+        MissingDependencyError: PyTorch or transformers is not installed.
+    """
+    if not is_available():
+        raise MissingDependencyError(
+            "the parity check needs PyTorch and transformers; run 'pip install edgewhisper[torch]' or leave out --parity"
+        )
+
+
+class Reference:
+    """`WhisperForConditionalGeneration` over a checkpoint, whatever file the checkpoint came from.
+
+    float32 tensors are shared with the checkpoint (mapped from its file, where it is mapped), others are converted.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Build the model; needs `require()` to pass."""
+        import torch
+        import transformers
+
+        self.versions = {"torch": str(torch.__version__), "transformers": str(transformers.__version__)}
+        dims = checkpoint.dimensions
+        end = checkpoint.token_ids.end_of_text
+        config = transformers.WhisperConfig(
+            num_mel_bins=dims.n_mels,
+            d_model=dims.d_model,
+            encoder_layers=dims.encoder_layers,
+            encoder_attention_heads=dims.encoder_heads,
+            encoder_ffn_dim=dims.encoder_ffn,
+            decoder_layers=dims.decoder_layers,
+            decoder_attention_heads=dims.decoder_heads,
+            decoder_ffn_dim=dims.decoder_ffn,
+            vocab_size=dims.vocab_size,
+            max_source_positions=dims.max_source_positions,
+            max_target_positions=dims.max_target_positions,
+            pad_token_id=end,
+            bos_token_id=end,
+            eos_token_id=end,
+            decoder_start_token_id=checkpoint.token_ids.start_of_transcript,
+            suppress_tokens=None,
+            begin_suppress_tokens=None,
+        )
+        with torch.device("meta"):  # parameters without memory, until the checkpoint's take their place
+            model = transformers.WhisperForConditionalGeneration(config)
+        tensors = {f"model.{name}": _tensor(array) for name, array in checkpoint.tensors.items()}
+        model.load_state_dict(tensors, strict=False, assign=True)
+        model.tie_weights()
+        missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+        assert not missing, missing
+        self._model = model.eval()
+
+    def cross_kv(self, log_mel: Floats) -> tuple[dict[str, Floats], Any]:
+        """What the decoder attends to, and the encoder's states for `logits`.
+
+        Args:
+            log_mel: one whole window, [n_mels, frames].
+
+        Returns:
+            past_key_cross_i and past_value_cross_i [heads, positions, head_dim] of every decoder layer i: the encoder's
+            output projected by that layer; and the encoder's output itself.
+        """
+        import torch
+
+        with torch.inference_mode():
+            states = self._model.model.encoder(torch.from_numpy(log_mel)[None]).last_hidden_state
+            projected = {}
+            for index, layer in enumerate(self._model.model.decoder.layers):
+                attention = layer.encoder_attn
+                for name, projection in (("key", attention.k_proj), ("value", attention.v_proj)):
+                    heads = projection(states)[0].unflatten(-1, (attention.num_heads, -1)).transpose(0, 1)
+                    projected[f"past_{name}_cross_{index}"] = heads.contiguous().numpy()
+        return projected, states
+
+    def logits(self, tokens: Sequence[int], states: Any, rows: Sequence[int]) -> Floats:
+        """Logits [len(rows), vocab] after the tokens at `rows`, all tokens being decoded at once."""
+        import torch
+
+        with torch.inference_mode():
+            ids = torch.tensor([list(tokens)])
+            hidden = self._model.model.decoder(input_ids=ids, encoder_hidden_states=states, use_cache=False)
+            logits: Floats = self._model.proj_out(hidden.last_hidden_state[0, list(rows)]).numpy()
+        return logits
+
+
+def _tensor(array: NDArray[np.generic]) -> Any:
+    import torch
+
+    with warnings.catch_warnings():
+        # PyTorch warns that writing into a read-only mapping is undefined; inference writes into no parameter.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array)).to(torch.float32)
