@@ -38,7 +38,9 @@ class GraphBuilder:
         value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(shape)
         self._graph.outputs.append(value)
 
-    def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute) -> ir.Value:
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute
+    ) -> ir.Value:
         """Add a node with one result."""
         return self.op_many(op_type, 1, *inputs, domain=domain, **attributes)[0]
 
@@ -48,7 +50,9 @@ class GraphBuilder:
         """Add a node with several results."""
         count = self._names.get(op_type, 0)
         self._names[op_type] = count + 1
-        node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=f"{op_type}_{count}")
+        node = ir.node(
+            op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=f"{op_type}_{count}"
+        )
         for index, value in enumerate(node.outputs):
             value.name = f"{op_type}_{count}" if outputs == 1 else f"{op_type}_{count}_{index}"
         self._graph.append(node)
@@ -58,26 +62,36 @@ class GraphBuilder:
         """An initializer in the weights file; see `WeightsWriter.tensor`."""
         return self._initializer(self._weights.tensor(key, make, name))
 
-    def constant(self, name: str, value: int | float | Sequence[int], dtype: type[np.generic] = np.int64) -> ir.Value:
+    def constant(
+        self, name: str, value: int | float | Sequence[int], dtype: type[np.generic] = np.int64
+    ) -> ir.Value:
         """A small initializer inside the graph file."""
-        return self._initializer(ir.tensor(np.asarray(value, dtype), name=name))
+        return self._initializer(ir.Tensor(np.asarray(value, dtype), name=name))
 
-    def _initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+    def _initializer(self, tensor: ir.ExternalTensor | ir.Tensor) -> ir.Value:
         name = tensor.name or ""
         if name in self._graph.initializers:
             return self._graph.initializers[name]
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor)
+        value = ir.Value(
+            name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
+        )
         self._graph.register_initializer(value)
         return value
 
-    def save(self, path: Path, producer_version: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    def save(
+        self, path: Path, producer_version: str
+    ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
         """Write the graph; returns its inputs and outputs."""
-        model = ir.Model(self._graph, ir_version=IR_VERSION, producer_name="edgewhisper", producer_version=producer_version)
+        model = ir.Model(
+            self._graph, ir_version=IR_VERSION, producer_name="edgewhisper", producer_version=producer_version
+        )
         path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
         return tuple(map(_describe, self._graph.inputs)), tuple(map(_describe, self._graph.outputs))
 
 
 def _describe(value: ir.Value) -> TensorInfo:
-    assert value.name is not None and value.dtype is not None and value.shape is not None
+    assert value.name is not None
+    assert value.dtype is not None
+    assert value.shape is not None
     shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
     return TensorInfo(value.name, str(value.dtype).lower(), shape)

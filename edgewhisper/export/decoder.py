@@ -35,10 +35,18 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     seqlens_k = graph.input("seqlens_k", INT32, ["batch"])
     total_length = graph.input("total_sequence_length", INT32, [])
     logits_from = graph.input("logits_from", INT64, [])
-    cache_shape = ["batch", heads, dims.max_target_positions + 1, head_dim]
-    cross_shape = ["batch", heads, "positions", head_dim]
-    past = [graph.input(f"past_{kv}_self_{i}", FLOAT, cache_shape) for i in range(dims.decoder_layers) for kv in ("key", "value")]
-    cross = [graph.input(f"past_{kv}_cross_{i}", FLOAT, cross_shape) for i in range(dims.decoder_layers) for kv in ("key", "value")]
+    cache_shape: list[int | str] = ["batch", heads, dims.max_target_positions + 1, head_dim]
+    cross_shape: list[int | str] = ["batch", heads, "positions", head_dim]
+    past = [
+        graph.input(f"past_{kv}_self_{i}", FLOAT, cache_shape)
+        for i in range(dims.decoder_layers)
+        for kv in ("key", "value")
+    ]
+    cross = [
+        graph.input(f"past_{kv}_cross_{i}", FLOAT, cross_shape)
+        for i in range(dims.decoder_layers)
+        for kv in ("key", "value")
+    ]
 
     # Attention and head read one table under two names: the head's copy is repacked and its pages are dropped, while of
     # this one only the rows that are looked up become resident.
@@ -63,13 +71,17 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         )  # fmt: skip
         present += [key, value]
         attended = layers.matmul(rows.unpad(attended), f"{layer}.self_attn.out_proj")
-        x, normed = layers.add_and_norm(x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm")
+        x, normed = layers.add_and_norm(
+            x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm"
+        )
         attended = graph.op(
             "MultiHeadAttention", rows.pad(layers.linear(normed, f"{layer}.encoder_attn.q_proj")), cross[2 * index], cross[2 * index + 1],
             domain=CONTRIB, num_heads=heads,
         )  # fmt: skip
         attended = layers.matmul(rows.unpad(attended), f"{layer}.encoder_attn.out_proj")
-        x, normed = layers.add_and_norm(x, attended, f"{layer}.encoder_attn.out_proj", f"{layer}.final_layer_norm")
+        x, normed = layers.add_and_norm(
+            x, attended, f"{layer}.encoder_attn.out_proj", f"{layer}.final_layer_norm"
+        )
         x, normed = layers.add_and_norm(x, layers.feed_forward(normed, layer), f"{layer}.fc2", following)
 
     graph.output(_head(layers, normed, logits_from), "logits", FLOAT, ["batch", "rows", dims.vocab_size])
@@ -97,11 +109,15 @@ class _RowPadding:
     def lengths(self, seqlens_k: ir.Value, total: ir.Value) -> tuple[ir.Value, ir.Value]:
         """The cache lengths with the repeated row."""
         added = self._graph.op("Cast", self._added, to=INT32)
-        return self._graph.op("Add", seqlens_k, added), self._graph.op("Add", total, self._graph.op("Squeeze", added))
+        return self._graph.op("Add", seqlens_k, added), self._graph.op(
+            "Add", total, self._graph.op("Squeeze", added)
+        )
 
     def pad(self, x: ir.Value) -> ir.Value:
         """[B, S, n] -> [B, S, n], or [1, 2, n] where B = S = 1."""
-        return self._graph.op("Concat", x, self._graph.op("Slice", x, self._zero, self._added, self._axis), axis=1)
+        return self._graph.op(
+            "Concat", x, self._graph.op("Slice", x, self._zero, self._added, self._axis), axis=1
+        )
 
     def unpad(self, x: ir.Value) -> ir.Value:
         """Take the repeated row away."""

@@ -68,7 +68,9 @@ class Layers:
         scale, bias = self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias")
         return self.graph.op("LayerNormalization", x, scale, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
 
-    def add_and_norm(self, residual: ir.Value, product: ir.Value, linear: str, norm: str) -> tuple[ir.Value, ir.Value]:
+    def add_and_norm(
+        self, residual: ir.Value, product: ir.Value, linear: str, norm: str
+    ) -> tuple[ir.Value, ir.Value]:
         """residual + product + bias of `linear`; returns that sum and its LayerNorm by `norm`, both [B, S, d]."""
         outputs = self.graph.op_many(
             "SkipLayerNormalization",

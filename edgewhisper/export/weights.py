@@ -27,7 +27,9 @@ class WeightsWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     @property
@@ -35,7 +37,9 @@ class WeightsWriter:
         """The file's name, as graphs refer to it."""
         return self._path.name
 
-    def tensor(self, key: str, make: Callable[[], NDArray[np.generic]], name: str | None = None) -> ir.ExternalTensor:
+    def tensor(
+        self, key: str, make: Callable[[], NDArray[np.generic]], name: str | None = None
+    ) -> ir.ExternalTensor:
         """The tensor `key`, written at the first call and only referred to by later ones.
 
         Args:
@@ -46,7 +50,12 @@ class WeightsWriter:
         if key not in self._written:
             array = np.ascontiguousarray(make())
             self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
-            self._written[key] = (self._file.tell(), array.nbytes, ir.DataType.from_numpy(array.dtype), array.shape)
-            self._file.write(memoryview(array).cast("B"))
+            self._written[key] = (
+                self._file.tell(),
+                array.nbytes,
+                ir.DataType.from_numpy(array.dtype),
+                array.shape,
+            )
+            self._file.write(array.data.cast("B"))
         offset, length, dtype, shape = self._written[key]
         return ir.ExternalTensor(self.name, offset, length, dtype, shape=ir.Shape(shape), name=name or key)

@@ -65,7 +65,9 @@ class Decoder:
         """
         count = len(tokens)
         if self._cross is None or self.length + count > self.max_length:
-            raise EdgeWhisperError(f"cannot decode {count} tokens after {self.length}: the cache holds {self.max_length}")
+            raise EdgeWhisperError(
+                f"cannot decode {count} tokens after {self.length}: the cache holds {self.max_length}"
+            )
         key = (count, logits_from)
         step = self._steps.get(key)
         if step is None:
@@ -80,7 +82,9 @@ class Decoder:
 class _Step:
     """One binding of the graph's inputs and outputs for a number of tokens; its arrays are ONNX Runtime's memory."""
 
-    def __init__(self, session: Any, cache: KVCache, cross: CrossKV, count: int, logits_from: int, vocab_size: int) -> None:
+    def __init__(
+        self, session: Any, cache: KVCache, cross: CrossKV, count: int, logits_from: int, vocab_size: int
+    ) -> None:
         import onnxruntime
 
         self._session = session
@@ -114,4 +118,5 @@ class _Step:
         self._seqlens_k[0] = total - 1
         self._total_length[...] = total
         self._session.run_with_iobinding(self._binding)
-        return self._logits[0]
+        logits: NDArray[np.float32] = self._logits[0]
+        return logits
