@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -68,7 +69,7 @@ class GraphBuilder:
         """A small initializer inside the graph file."""
         return self._initializer(ir.Tensor(np.asarray(value, dtype), name=name))
 
-    def _initializer(self, tensor: ir.ExternalTensor | ir.Tensor) -> ir.Value:
+    def _initializer(self, tensor: ir.ExternalTensor | ir.Tensor[Any]) -> ir.Value:
         name = tensor.name or ""
         if name in self._graph.initializers:
             return self._graph.initializers[name]
