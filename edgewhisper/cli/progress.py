@@ -3,37 +3,53 @@
 import sys
 import time
 from collections.abc import Iterator
+from typing import Self
 
-from edgewhisper.runtime.options import Segment, TranscriptionInfo
+from edgewhisper.runtime.options import Segment
 
 BAR_AFTER = 1.0  # seconds; what is done sooner needs no bar
 SECONDS_BETWEEN_LINES = 10.0  # a log stays readable, and a watcher sees that it goes on
 
-
-def show_progress(segments: Iterator[Segment], info: TranscriptionInfo, name: str) -> Iterator[Segment]:
-    """Pass `segments` on and show, between them, how much of the recording `name` is done."""
-    return _bar(segments, info, name) if sys.stderr.isatty() else _lines(segments, info, name)
+KNOWN_LENGTH = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+UNKNOWN_LENGTH = "{desc}: {n:.0f} s [{elapsed}]"
 
 
-def _bar(segments: Iterator[Segment], info: TranscriptionInfo, name: str) -> Iterator[Segment]:
-    from tqdm import tqdm
+class Progress:
+    """Progress through one recording; a context manager, after which no bar is left."""
 
-    known = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
-    layout = known if info.duration else "{desc}: {n:.0f} s [{elapsed}]"
-    with tqdm(
-        total=info.duration, desc=name, bar_format=layout, delay=BAR_AFTER, leave=False, file=sys.stderr
-    ) as bar:
+    def __init__(self, name: str, duration: float | None) -> None:
+        """Begin; `duration` is the recording's length in seconds, if known."""
+        from tqdm import tqdm
+
+        self._name = name
+        self._whole = f" of {duration:.0f}" if duration else ""
+        self._last_line = time.monotonic()
+        self._bar = tqdm(
+            desc=name,
+            total=duration,
+            bar_format=KNOWN_LENGTH if duration else UNKNOWN_LENGTH,
+            delay=BAR_AFTER,
+            leave=False,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, seconds: float) -> None:
+        """Note that so many seconds of the recording are done."""
+        if not self._bar.disable:
+            self._bar.update(seconds - self._bar.n)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(f"{self._name}: {seconds:.0f}{self._whole} s", file=sys.stderr, flush=True)
+
+    def make_room(self, segments: Iterator[Segment]) -> Iterator[Segment]:
+        """Pass `segments` on; the bar leaves its line of the terminal to whoever writes them."""
         for segment in segments:
-            bar.clear()  # text may go to the same terminal
+            self._bar.clear()
             yield segment
-            bar.update(info.processed - bar.n)
-
-
-def _lines(segments: Iterator[Segment], info: TranscriptionInfo, name: str) -> Iterator[Segment]:
-    whole = f" of {info.duration:.0f}" if info.duration else ""
-    last_line = time.monotonic()
-    for segment in segments:
-        yield segment
-        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-            last_line = time.monotonic()
-            print(f"{name}: {info.processed:.0f}{whole} s", file=sys.stderr, flush=True)

@@ -1,0 +1,33 @@
+"""Values of options that click does not parse by itself."""
+
+from collections.abc import Sequence
+from typing import cast, get_args
+
+import click
+
+from edgewhisper.runtime.pcm import Encoding, RawFormat
+
+
+def parse_raw_format(context: click.Context, option: click.Parameter, value: str | None) -> RawFormat | None:
+    """ENCODING:RATE[:CHANNELS] -> how to read samples without a header."""
+    if value is None:
+        return None
+    encoding, *numbers = value.split(":")
+    if encoding in get_args(Encoding) and len(numbers) in (1, 2) and all(map(str.isdecimal, numbers)):
+        rate, channels = int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else 1
+        return RawFormat(rate, channels, cast(Encoding, encoding))
+    known = ", ".join(get_args(Encoding))
+    raise click.BadParameter(
+        f"'{value}' is not ENCODING:RATE[:CHANNELS], e.g. s16le:16000:1; encodings are {known}."
+    )
+
+
+def parse_settings(context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE, given any number of times -> a mapping."""
+    settings = {}
+    for value in values:
+        key, separator, setting = value.partition("=")
+        if not key or not separator:
+            raise click.BadParameter(f"'{value}' is not KEY=VALUE.")
+        settings[key] = setting
+    return settings

@@ -1,0 +1,204 @@
+"""`edgewhisper transcribe`: recordings become text."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgewhisper.errors import AudioError
+from edgewhisper.runtime.options import TASKS, DecodingOptions, Segment, Task, TranscriptionInfo
+from edgewhisper.runtime.pcm import RawFormat
+from edgewhisper.runtime.session import PROVIDERS
+from edgewhisper.runtime.writers import WRITERS
+
+from .outputs import STANDARD_INPUT, open_output, plan_outputs
+from .parameters import parse_raw_format, parse_settings
+from .progress import Progress
+from .summary import Totals, describe_info, describe_segment
+
+if TYPE_CHECKING:
+    from edgewhisper.runtime.transcriber import Transcriber
+
+
+@click.command(short_help="Turn recordings into text.")
+@click.argument("audio", nargs=-1, required=True)
+@click.option(
+    "-a",
+    "--artifact",
+    required=True,
+    envvar="EDGEWHISPER_ARTIFACT",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The artifact to transcribe with; 'edgewhisper build' makes one.",
+)
+@click.option(
+    "--format",
+    "extension",
+    type=click.Choice(list(WRITERS)),
+    default="txt",
+    show_default=True,
+    help="What is written.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write a file per recording here, not to standard output.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace transcripts that are already in the -o folder.")
+@click.option(
+    "--language", metavar="CODE", help="Language spoken, as a code or a name (de, German). Default: detected."
+)
+@click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    default="transcribe",
+    show_default=True,
+    help="Write what is said, or its English translation.",
+)
+@click.option(
+    "--timestamps/--no-timestamps",
+    default=True,
+    show_default=True,
+    help="Let the model place segments in time.",
+)
+@click.option(
+    "--initial-prompt",
+    metavar="TEXT",
+    help="Text before the recording: names and words to expect, or a style.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    multiple=True,
+    help="Sampling temperature; more than one are tried in turn, as by default 0, 0.2 ... 1. Just 0 never retries.",
+)
+@click.option(
+    "--condition-on-previous-text", is_flag=True, help="Give each window the text so far. Can repeat errors."
+)
+@click.option(
+    "--raw",
+    callback=parse_raw_format,
+    metavar="ENCODING:RATE[:CHANNELS]",
+    help="Read samples without a header, e.g. s16le:16000:1.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads. Default: the number of physical cores.")
+@click.option(
+    "--provider",
+    type=click.Choice(list(PROVIDERS)),
+    default="cpu",
+    show_default=True,
+    help="What runs the graphs.",
+)
+@click.option(
+    "--provider-option",
+    "provider_options",
+    callback=parse_settings,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the provider; may be given again.",
+)
+@click.option(
+    "--verify", is_flag=True, help="Check the artifact's checksums even if they were checked before."
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Say more on standard error: language, segments, where time went."
+)
+@click.pass_context
+def transcribe(
+    context: click.Context,
+    audio: Sequence[str],
+    artifact: Path,
+    extension: str,
+    output: Path | None,
+    overwrite: bool,
+    language: str | None,
+    task: Task,
+    timestamps: bool,
+    initial_prompt: str | None,
+    temperature: Sequence[float],
+    condition_on_previous_text: bool,
+    raw: RawFormat | None,
+    threads: int | None,
+    provider: str,
+    provider_options: dict[str, str],
+    verify: bool,
+    verbose: bool,
+) -> None:
+    """Turn the recordings AUDIO... into text; '-' is standard input.
+
+    Text is written as it is decoded, progress and a closing line go to standard error. Read without further programs:
+    WAV, FLAC, Ogg, MP3 and what else libsndfile knows, at any rate and number of channels. M4A, AAC, WebM, AMR and video
+    need ffmpeg. Of several recordings, one that cannot be read does not stop the others; the exit code is then 1.
+
+    \b
+    Examples:
+      edgewhisper transcribe speech.flac -a artifacts/demo
+      edgewhisper transcribe *.wav -a artifacts/demo --format srt -o subtitles
+      edgewhisper transcribe talk.mp3 -a artifacts/base --language de --task translate
+      arecord -f S16_LE -r 16000 -t raw | edgewhisper transcribe - --raw s16le:16000 -a artifacts/demo
+    """
+    options = DecodingOptions(
+        language=language,
+        task=task,
+        timestamps=timestamps,
+        temperature=temperature or DecodingOptions.temperature,
+        initial_prompt=initial_prompt,
+        condition_on_previous_text=condition_on_previous_text,
+    )
+    targets = plan_outputs(audio, output, extension, overwrite)
+
+    from edgewhisper.runtime.transcriber import Transcriber
+
+    transcriber = Transcriber(artifact, provider, threads, provider_options, verify)
+    totals, failed = Totals(), False
+    for source, target in zip(audio, targets, strict=True):
+        started = time.perf_counter()
+        try:
+            info = _transcribe_one(transcriber, source, raw, options, target, extension, verbose)
+        except AudioError as error:
+            if len(audio) == 1:
+                raise
+            failed = True
+            print(f"edgewhisper: error: {error}", file=sys.stderr)
+        else:
+            totals.add(info, time.perf_counter() - started)
+    print(totals.closing_line(), file=sys.stderr)
+    if failed:
+        context.exit(1)
+
+
+def _transcribe_one(
+    transcriber: "Transcriber",
+    source: str,
+    raw: RawFormat | None,
+    options: DecodingOptions,
+    target: Path | None,
+    extension: str,
+    verbose: bool,
+) -> TranscriptionInfo:
+    from edgewhisper.runtime.audio import open_audio
+
+    file = sys.stdin.buffer if source == STANDARD_INPUT else source
+    stream = open_audio(file, raw=raw, target_rate=transcriber.manifest.audio.sample_rate)
+    with stream, Progress(stream.name, stream.duration) as progress:
+        segments, info = transcriber.transcribe(stream, options, on_progress=progress.update)
+        segments = progress.make_room(segments)
+        if verbose:
+            segments = _described(segments)
+        with open_output(target) as output:
+            WRITERS[extension](segments, info, output)
+    if verbose:
+        print(f"{stream.name}: {describe_info(info)}", file=sys.stderr)
+    return info
+
+
+def _described(segments: Iterator[Segment]) -> Iterator[Segment]:
+    for segment in segments:
+        print(describe_segment(segment), file=sys.stderr)
+        yield segment
