@@ -21,8 +21,8 @@ KEPT_TOKENS = 16
 class Decoder:
     """Runs `decoder.onnx` for one sequence.
 
-    Tokens may be fed one at a time or several at once: the logits are equal to the bit (on providers where
-    `exact_rows` found one row to be computed like several).
+    Tokens may be fed one at a time or several at once: the logits are equal to the bit, where the device computes one row
+    like several (see `exactness`) or single rows are repeated.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, settings: SessionSettings) -> None:
@@ -37,6 +37,8 @@ class Decoder:
         """Tokens in the cache."""
         self.max_length = self._cache.capacity
         """Tokens that the cache can hold."""
+        self.repeat_single_rows = False
+        """Run a single token as two rows and drop the second: for devices that compute one row differently."""
 
     def reset(self, cross: CrossKV) -> None:
         """Start a new sequence over the encoder's output for a window."""
@@ -68,15 +70,22 @@ class Decoder:
             raise EdgeWhisperError(
                 f"cannot decode {count} tokens after {self.length}: the cache holds {self.max_length}"
             )
+        if count == 1 and self.repeat_single_rows:
+            logits = self._step(2, 0).run([*tokens, *tokens], self.length)[:1]
+        else:
+            logits = self._step(count, logits_from).run(tokens, self.length)
+        self.length += count
+        return logits
+
+    def _step(self, count: int, logits_from: int) -> "_Step":
+        assert self._cross is not None
         key = (count, logits_from)
         step = self._steps.get(key)
         if step is None:
             step = _Step(self._session, self._cache, self._cross, count, logits_from, self._vocab_size)
             if count <= KEPT_TOKENS:
                 self._steps[key] = step
-        logits = step.run(tokens, self.length)
-        self.length += count
-        return logits
+        return step
 
 
 class _Step:

@@ -80,3 +80,14 @@ def test_one_token_too_many_is_an_error_and_changes_nothing(decoder: Decoder) ->
     with pytest.raises(EdgeWhisperError, match=f"the cache holds {SMALL.max_target_positions}"):
         decoder.run([1])
     assert decoder.length == SMALL.max_target_positions
+
+
+def test_repeated_single_rows_give_the_same_logits(decoder: Decoder) -> None:
+    tokens = np.random.default_rng(2).integers(0, SMALL.vocab_size, SMALL.max_target_positions).tolist()
+    expected = one_at_a_time(decoder, tokens)
+    decoder.repeat_single_rows = True
+    try:
+        assert np.array_equal(one_at_a_time(decoder, tokens), expected)
+        assert decoder.length == SMALL.max_target_positions
+    finally:
+        decoder.repeat_single_rows = False

@@ -1,0 +1,88 @@
+"""Whether this device computes one row of a decoder step like several.
+
+Logits must not depend on how many tokens a step takes, else tokens that were verified together would differ from those
+that were decoded one by one. ONNX Runtime's CPU attention breaks this for single rows on x86; the decoder graph works
+round it. That no other kernel of this device breaks it is probed at first use and remembered.
+"""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewhisper.artifact import Manifest
+
+from .decoder import Decoder
+from .encoder import CrossKV
+from .kv_cache import info_type
+from .session import SessionSettings
+from .state import DeviceState
+
+_SECTION = "single_row_exact"
+_PROBED_TOKENS = 12
+_SEED = 1
+
+
+def single_rows_are_exact(
+    decoder: Decoder, manifest: Manifest, settings: SessionSettings, state: DeviceState
+) -> bool:
+    """Probe, or remember, whether steps of one token give the bits that steps of several give.
+
+    Args:
+        decoder: freshly loaded; its sequence is lost.
+        manifest: of the artifact that the decoder comes from.
+        settings: what the decoder runs with.
+        state: remembers the answer for this processor, ONNX Runtime and graph.
+    """
+    key = _key(manifest, settings)
+    known = state.get(_SECTION, key)
+    if isinstance(known, bool):
+        return known
+    exact = _probe(decoder, manifest)
+    state.put(_SECTION, {key: exact})
+    return exact
+
+
+def _probe(decoder: Decoder, manifest: Manifest) -> bool:
+    random = np.random.default_rng(_SEED)
+    decoder.reset(_random_cross_kv(manifest, random))
+    tokens = random.integers(0, manifest.dimensions.vocab_size, _PROBED_TOKENS).tolist()
+    together = decoder.run(tokens).copy()
+    decoder.rollback(0)
+    return all(
+        np.array_equal(decoder.run([token])[0], row) for token, row in zip(tokens, together, strict=True)
+    )
+
+
+def _random_cross_kv(manifest: Manifest, random: np.random.Generator) -> CrossKV:
+    import onnxruntime
+
+    values: dict[str, Any] = {}
+    for info in manifest.graph("encoder").outputs:
+        shape = (1, info.shape[1], manifest.dimensions.max_source_positions, info.shape[3])
+        array = random.standard_normal(shape, np.float32).astype(info_type(info))
+        values[info.name.replace("present_", "past_", 1)] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    return CrossKV(values)
+
+
+def _key(manifest: Manifest, settings: SessionSettings) -> str:
+    import onnxruntime
+
+    graph = manifest.graph("decoder").file
+    checksum = next((info.sha256 for info in manifest.files if info.name == graph), "")
+    provider = f"{settings.provider} {sorted(settings.provider_options.items())} {settings.threads}"
+    weights = manifest.model.checkpoint_sha256
+    return (
+        f"onnxruntime {onnxruntime.__version__}, {_processor()}, {provider}, {checksum[:16]}, {weights[:16]}"
+    )
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = {line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))}
+    return " ".join([platform.machine(), *sorted(named)])
