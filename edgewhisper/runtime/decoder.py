@@ -104,6 +104,7 @@ class _Step:
         self._total_length = np.zeros((), np.int32)
         self._logits = np.zeros((1, count - logits_from, vocab_size), np.float32)
         self._offsets = np.arange(count)
+        self._last_position = cache.capacity - 1
         inputs = {
             "input_ids": self._input_ids,
             "position_ids": self._position_ids,
@@ -123,7 +124,8 @@ class _Step:
     def run(self, tokens: Sequence[int], past: int) -> NDArray[np.float32]:
         total = past + len(tokens)
         self._input_ids[0] = tokens
-        np.add(self._offsets, past, out=self._position_ids[0])
+        # A repeated row behind the last token has no position; any will do, as its result is dropped.
+        np.minimum(self._offsets + past, self._last_position, out=self._position_ids[0])
         self._seqlens_k[0] = total - 1
         self._total_length[...] = total
         self._session.run_with_iobinding(self._binding)

@@ -60,7 +60,7 @@ def _random_cross_kv(manifest: Manifest, random: np.random.Generator) -> CrossKV
 
     values: dict[str, Any] = {}
     for info in manifest.graph("encoder").outputs:
-        shape = (1, info.shape[1], manifest.dimensions.max_source_positions, info.shape[3])
+        shape = (1, int(info.shape[1]), manifest.dimensions.max_source_positions, int(info.shape[3]))
         array = random.standard_normal(shape, np.float32).astype(info_type(info))
         values[info.name.replace("present_", "past_", 1)] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
     return CrossKV(values)
