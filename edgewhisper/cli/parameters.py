@@ -1,17 +1,22 @@
 """Values of options that click does not parse by itself."""
 
 from collections.abc import Sequence
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
-from edgewhisper.runtime.pcm import Encoding, RawFormat
+if TYPE_CHECKING:
+    from edgewhisper.runtime.pcm import RawFormat
 
 
-def parse_raw_format(context: click.Context, option: click.Parameter, value: str | None) -> RawFormat | None:
+def parse_raw_format(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> "RawFormat | None":
     """ENCODING:RATE[:CHANNELS] -> how to read samples without a header."""
     if value is None:
         return None
+    from edgewhisper.runtime.pcm import Encoding, RawFormat
+
     encoding, *numbers = value.split(":")
     if encoding in get_args(Encoding) and len(numbers) in (1, 2) and all(map(str.isdecimal, numbers)):
         rate, channels = int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else 1

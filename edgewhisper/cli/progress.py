@@ -3,9 +3,12 @@
 import sys
 import time
 from collections.abc import Iterator
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from edgewhisper.runtime.options import Segment
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 BAR_AFTER = 1.0  # seconds; what is done sooner needs no bar
 SECONDS_BETWEEN_LINES = 10.0  # a log stays readable, and a watcher sees that it goes on
@@ -19,30 +22,26 @@ class Progress:
 
     def __init__(self, name: str, duration: float | None) -> None:
         """Begin; `duration` is the recording's length in seconds, if known."""
-        from tqdm import tqdm
-
         self._name = name
         self._whole = f" of {duration:.0f}" if duration else ""
         self._last_line = time.monotonic()
-        self._bar = tqdm(
-            desc=name,
-            total=duration,
-            bar_format=KNOWN_LENGTH if duration else UNKNOWN_LENGTH,
-            delay=BAR_AFTER,
-            leave=False,
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-        )
+        self._bar: tqdm[NoReturn] | None = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            layout = KNOWN_LENGTH if duration else UNKNOWN_LENGTH
+            self._bar = tqdm(desc=name, total=duration, bar_format=layout, delay=BAR_AFTER, leave=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def update(self, seconds: float) -> None:
         """Note that so many seconds of the recording are done."""
-        if not self._bar.disable:
+        if self._bar is not None:
             self._bar.update(seconds - self._bar.n)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
@@ -51,5 +50,6 @@ class Progress:
     def make_room(self, segments: Iterator[Segment]) -> Iterator[Segment]:
         """Pass `segments` on; the bar leaves its line of the terminal to whoever writes them."""
         for segment in segments:
-            self._bar.clear()
+            if self._bar is not None:
+                self._bar.clear()
             yield segment

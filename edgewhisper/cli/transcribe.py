@@ -10,7 +10,6 @@ import click
 
 from edgewhisper.errors import AudioError
 from edgewhisper.runtime.options import TASKS, DecodingOptions, Segment, Task, TranscriptionInfo
-from edgewhisper.runtime.pcm import RawFormat
 from edgewhisper.runtime.session import PROVIDERS
 from edgewhisper.runtime.writers import WRITERS
 
@@ -20,6 +19,7 @@ from .progress import Progress
 from .summary import Totals, describe_info, describe_segment
 
 if TYPE_CHECKING:
+    from edgewhisper.runtime.pcm import RawFormat
     from edgewhisper.runtime.transcriber import Transcriber
 
 
@@ -123,7 +123,7 @@ def transcribe(
     initial_prompt: str | None,
     temperature: Sequence[float],
     condition_on_previous_text: bool,
-    raw: RawFormat | None,
+    raw: "RawFormat | None",
     threads: int | None,
     provider: str,
     provider_options: dict[str, str],
@@ -176,7 +176,7 @@ def transcribe(
 def _transcribe_one(
     transcriber: "Transcriber",
     source: str,
-    raw: RawFormat | None,
+    raw: "RawFormat | None",
     options: DecodingOptions,
     target: Path | None,
     extension: str,
