@@ -17,7 +17,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from edgewhisper.errors import AudioError, UsageError
+from edgewhisper.errors import AudioError
 
 from .ffmpeg import open_with_ffmpeg
 from .pcm import RawFormat, open_pcm, read_wav_header
@@ -26,12 +26,12 @@ from .recording import Recording, open_array
 __all__ = ["AudioStream", "RawFormat", "open_audio"]
 
 SAMPLE_RATE = 16_000  # Hz, of every Whisper model
+_MIN_RATE, _MAX_RATE = 1_000, 1_000_000  # Hz; beyond lie damaged headers, and resampling eats memory
 _MAX_SAMPLE = 1e15  # the power spectrum of larger samples overflows float32
 _RAW_SUFFIXES = (".raw", ".pcm")
 
-Opener = Callable[
-    [ExitStack], Recording
-]  # opens a recording from its start; what it opens is closed with the stack
+# Opens a recording from its start; the files and processes behind it are closed with the stack.
+Opener = Callable[[ExitStack], Recording]
 
 
 class AudioStream:
@@ -43,6 +43,9 @@ class AudioStream:
         sample_rate: of the samples that come out, in Hz.
         seekable_twice: whether the recording can be gone through a second time.
         resources: closed together with the stream.
+
+    Raises:
+        AudioError: the recording cannot be opened.
     """
 
     def __init__(
@@ -65,15 +68,22 @@ class AudioStream:
     def _start(self) -> None:
         try:
             self._recording = self._open_recording(self._opened)
-        except BaseException:
+            rate = self._recording.sample_rate
+            if not _MIN_RATE <= rate <= _MAX_RATE:
+                raise AudioError(
+                    f"{self.name}: a sample rate of {rate} Hz; give {_MIN_RATE} to {_MAX_RATE} Hz"
+                )
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise _unreadable(self.name, error) from None
             raise
         self._blocks = self._mono_blocks(self._recording, self._opened)
 
     @property
     def duration(self) -> float | None:
-        """Seconds, where the recording states its length; None for a pipe or what ffmpeg decodes."""
-        n_samples = self._recording.n_samples
+        """Seconds, as the recording states them; None for a pipe and for what ffmpeg decodes."""
+        n_samples = self._recording.n_samples if self.seekable_twice else None
         return None if n_samples is None else n_samples / self._recording.sample_rate
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -108,18 +118,22 @@ class AudioStream:
         self.close()
 
     def _mono_blocks(self, recording: Recording, opened: ExitStack) -> Iterator[NDArray[np.float32]]:
-        resample = _resampler(recording.sample_rate, self.sample_rate)
-        n_samples = 0
+        rate = recording.sample_rate
+        resample = _resampler(rate, self.sample_rate)
+        n_read = n_given = 0
         try:
             for block in recording.blocks:
-                _check_samples(block, self.name, n_samples, recording.sample_rate)
-                n_samples += len(block)
-                yield resample(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1), False)
-            if n_samples == 0:
+                _check_samples(block, self.name, n_read, rate)
+                n_read += len(block)
+                samples = resample(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1), False)
+                n_given += len(samples)
+                yield samples
+            samples = resample(np.empty(0, np.float32), True)
+            if n_given + len(samples) == 0:
                 raise AudioError(f"{self.name}: holds no samples; record or copy it again")
-            yield resample(np.empty(0, np.float32), True)
+            yield samples
         except OSError as error:
-            raise AudioError(f"{self.name}: cannot be read ({error.strerror})") from None
+            raise _unreadable(self.name, error) from None
         finally:
             opened.close()
 
@@ -146,36 +160,27 @@ def open_audio(
 
     Raises:
         AudioError: missing, empty, not audio, or damaged from the start.
-        UsageError: a sample rate below one.
     """
     if isinstance(source, np.ndarray):
-        if sample_rate < 1:
-            raise UsageError(f"sample rate {sample_rate} is not positive")
         array = source
         return AudioStream("array", lambda _: open_array(array, sample_rate), sample_rate=target_rate)
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else _name_of(source)
     if raw is None and name.lower().endswith(_RAW_SUFFIXES):
-        raise AudioError(
-            f"{name}: raw PCM does not state its format; give sample rate, channels and encoding"
-        )
+        raise AudioError(f"{name}: raw PCM does not state its format; give rate, channels and encoding")
     with ExitStack() as resources:  # handed on to the stream, closed here only if that fails
-        file = (
-            resources.enter_context(_open_binary(name, name))
-            if isinstance(source, str | os.PathLike)
-            else source
-        )
         try:
-            if not file.seekable():
-                opener, seekable_twice = _open_pipe(file, name, raw, resources)
-            elif file is source:
-                opener, seekable_twice = _open_file_object(file, name, raw, resources), True
+            if isinstance(source, str | os.PathLike):
+                opener, seekable_twice = _path_opener(name, raw, resources)
             else:
-                resources.close()
-                opener, seekable_twice = partial(_open_path, name, name, raw), True
+                opener, seekable_twice = _file_object_opener(source, name, raw, resources)
         except OSError as error:
-            raise AudioError(f"{name}: cannot be read ({error.strerror})") from None
+            raise _unreadable(name, error) from None
         owned = resources.pop_all()
     return AudioStream(name, opener, sample_rate=target_rate, seekable_twice=seekable_twice, resources=owned)
+
+
+def _unreadable(name: str, error: OSError) -> AudioError:
+    return AudioError(f"{name}: cannot be read ({error.strerror or error})")
 
 
 def _name_of(file: BinaryIO) -> str:
@@ -191,9 +196,47 @@ def _open_binary(path: str, name: str) -> BinaryIO:
     except IsADirectoryError:
         raise AudioError(f"{name}: is a folder; give the recordings in it") from None
     except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror})") from None
+        raise _unreadable(name, error) from None
     except ValueError:
         raise AudioError(f"{name!r}: not a file name") from None
+
+
+def _path_opener(path: str, raw: RawFormat | None, resources: ExitStack) -> tuple[Opener, bool]:
+    """How to open a file or a named pipe, and whether it can be opened again."""
+    file = resources.enter_context(_open_binary(path, path))
+    if not file.seekable():
+        return _pipe_opener(file, path, raw, resources)
+    resources.close()
+    return partial(_open_path, path, path, raw), True
+
+
+def _file_object_opener(
+    file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack
+) -> tuple[Opener, bool]:
+    """How to read a file object: as it is, or, for ffmpeg, from a copy with a path; and whether more than once."""
+    if not file.seekable():
+        return _pipe_opener(file, name, raw, resources)
+    with ExitStack() as trial:
+        try:
+            _open_seekable(file, name, raw, trial)
+        except _NotBuiltIn:
+            file.seek(0)
+            return partial(_open_path, _copy_to_disk(file, b"", resources), name, None), True
+    return partial(_open_seekable, file, name, raw), True
+
+
+def _pipe_opener(
+    file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack
+) -> tuple[Opener, bool]:
+    """How to read what cannot seek, and whether more than once."""
+    if raw is not None:
+        return lambda _: open_pcm(file, raw, None), False
+    header, taken = read_wav_header(file, name)
+    if not taken:
+        raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
+    if header is not None:
+        return lambda _: open_pcm(file, header.format, header.data_bytes), False
+    return partial(_open_path, _copy_to_disk(file, taken, resources), name, None), True
 
 
 def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack) -> Recording:
@@ -203,29 +246,6 @@ def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack
         return _open_seekable(file, name, raw, resources)
     except _NotBuiltIn as error:
         return open_with_ffmpeg(path, name, str(error), resources)
-
-
-def _open_file_object(file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack) -> Opener:
-    """Choose how to open a seekable file object: as it is, or, for ffmpeg, from a copy with a path."""
-    with ExitStack() as trial:
-        try:
-            _open_seekable(file, name, raw, trial)
-        except _NotBuiltIn:
-            file.seek(0)
-            return partial(_open_path, _copy_to_disk(file, b"", resources), name, None)
-    return partial(_open_seekable, file, name, raw)
-
-
-def _open_pipe(file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack) -> tuple[Opener, bool]:
-    """Choose how to open what cannot seek; also whether it can be opened again."""
-    if raw is not None:
-        return lambda _: open_pcm(file, raw, None), False
-    header, taken = read_wav_header(file, name)
-    if not taken:
-        raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
-    if header is not None:
-        return lambda _: open_pcm(file, header.format, header.data_bytes), False
-    return partial(_open_path, _copy_to_disk(file, taken, resources), name, None), True
 
 
 def _copy_to_disk(file: BinaryIO, taken: bytes, resources: ExitStack) -> str:
@@ -262,23 +282,23 @@ def _open_seekable(file: BinaryIO, name: str, raw: RawFormat | None, resources: 
         recording = open_sound_file(file.fileno() if isinstance(file, io.FileIO) else file, name, resources)
     except soundfile.LibsndfileError as error:
         raise _NotBuiltIn(reason_of(error)) from None
-    if (
-        recording.n_samples == 0
-    ):  # a recorder that was killed leaves a WAV header with length 0 before its samples
-        file.seek(0)
-        header, _ = read_wav_header(file, name)
-        if header is not None:
-            return open_pcm(file, header.format, header.data_bytes)
-    return recording
+    return _unfinished_wav(file, name, size) or recording if recording.n_samples == 0 else recording
 
 
-def _resampler(
-    source_rate: int, target_rate: int
-) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
-    """What turns the next samples, and whether they are the last, into samples at the target rate."""
-    if source_rate == target_rate:
+def _unfinished_wav(file: BinaryIO, name: str, size: int) -> Recording | None:
+    """The samples of a WAV file whose header states length 0, which a recorder leaves behind that was killed."""
+    file.seek(0)
+    header, taken = read_wav_header(file, name)
+    if header is None or header.data_bytes is not None:
+        return None
+    return open_pcm(file, header.format, size - len(taken))
+
+
+def _resampler(rate: int, target_rate: int) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
+    """A function of the next samples, and whether they are the last, that gives samples at the target rate."""
+    if rate == target_rate:
         return lambda samples, last: samples
-    stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="HQ")
+    stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
     return lambda samples, last: stream.resample_chunk(samples, last=last)
 
 
@@ -286,9 +306,6 @@ def _check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_
     """Raise AudioError if a sample of [samples, channels] is NaN, infinite or too large; `n_before` samples came earlier."""
     if np.abs(block).max(initial=0) <= _MAX_SAMPLE:
         return
-    row = np.flatnonzero(~(np.abs(block) <= _MAX_SAMPLE).all(axis=1))[0]
-    value = block[row][~(np.abs(block[row]) <= _MAX_SAMPLE)][0]
-    position = (n_before + int(row)) / sample_rate
-    raise AudioError(
-        f"{name}: the sample at {position:.3f} s is {value}, not a sound; record or convert it again"
-    )
+    row, channel = np.argwhere(~(np.abs(block) <= _MAX_SAMPLE))[0]
+    sample = f"the sample at {(n_before + int(row)) / sample_rate:.3f} s is {block[row, channel]}"
+    raise AudioError(f"{name}: {sample}, not a sound; record or convert it again")

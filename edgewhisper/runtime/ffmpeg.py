@@ -27,14 +27,13 @@ def open_with_ffmpeg(path: str, name: str, reason: str, resources: ExitStack) ->
     """
     program = shutil.which("ffmpeg")
     if program is None:
-        raise AudioError(
-            f"{name}: cannot be read without ffmpeg ({reason}); install ffmpeg, or convert the file to WAV or FLAC"
-        )
+        remedy = "install ffmpeg, or convert the file to WAV or FLAC"
+        raise AudioError(f"{name}: cannot be read without ffmpeg ({reason}); {remedy}")
     # Messages go to a file: nobody reads them while the samples flow, and a pipe would fill up.
     messages: IO[bytes] = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     # Only local files: a playlist must not make a transcription fetch something from the network.
     command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
-    command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    command += ["-map", "0:a:0?", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
     resources.enter_context(process)  # closes its pipe, then waits
     resources.callback(process.kill)
@@ -45,9 +44,8 @@ def open_with_ffmpeg(path: str, name: str, reason: str, resources: ExitStack) ->
         header = None
     if header is None:
         process.wait()
-        raise AudioError(
-            f"{name}: cannot be decoded (ffmpeg: {_last_line(messages, path)}); is it a recording?"
-        )
+        cause = _last_line(messages, path)
+        raise AudioError(f"{name}: cannot be decoded (ffmpeg: {cause}); is it a recording?")
     samples = open_pcm(process.stdout, header.format, header.data_bytes)
     return Recording(samples.sample_rate, None, _until_success(samples.blocks, process, messages, path, name))
 
@@ -61,9 +59,8 @@ def _until_success(
 ) -> Iterator[NDArray[np.float32]]:
     yield from blocks
     if process.wait() != 0:
-        raise AudioError(
-            f"{name}: damaged or cut off (ffmpeg: {_last_line(messages, path)}); copy or record it again"
-        )
+        cause = _last_line(messages, path)
+        raise AudioError(f"{name}: damaged or cut off (ffmpeg: {cause}); copy or record it again")
 
 
 def _last_line(messages: IO[bytes], path: str) -> str:

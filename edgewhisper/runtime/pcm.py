@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError, UsageError
 
-from .recording import BLOCK_SAMPLES, Recording
+from .recording import Recording, block_length
 
 Encoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]  # named as in ffmpeg
 
@@ -80,8 +80,9 @@ def open_pcm(file: IO[bytes], raw: RawFormat, data_bytes: int | None) -> Recordi
 
 
 def _pcm_blocks(file: IO[bytes], raw: RawFormat, n_samples: int | None) -> Iterator[NDArray[np.float32]]:
+    length = block_length(raw.channels)
     while n_samples is None or n_samples > 0:
-        wanted = BLOCK_SAMPLES if n_samples is None else min(BLOCK_SAMPLES, n_samples)
+        wanted = length if n_samples is None else min(length, n_samples)
         data = read_fully(file, wanted * raw.frame_bytes)
         got = len(data) // raw.frame_bytes
         if got:

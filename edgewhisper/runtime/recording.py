@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 
-BLOCK_SAMPLES = (
-    32_768  # per channel; large enough that Python's part of the work vanishes, 128 KB per channel
-)
+_BLOCK_SAMPLES = 65_536  # of all channels: 256 KB, large enough that Python's part of the work vanishes
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,11 @@ class Recording:
     sample_rate: int  # Hz
     n_samples: int | None  # per channel; None where nobody knows before the end
     blocks: Iterator[NDArray[np.float32]]  # each [samples, channels]
+
+
+def block_length(channels: int) -> int:
+    """Samples per channel to decode at once."""
+    return max(1, _BLOCK_SAMPLES // channels)
 
 
 def open_array(samples: NDArray[np.generic], sample_rate: int) -> Recording:
@@ -41,10 +44,11 @@ def open_array(samples: NDArray[np.generic], sample_rate: int) -> Recording:
 
 
 def _array_blocks(channels: NDArray[np.generic]) -> Iterator[NDArray[np.float32]]:
+    if channels.size == 0:
+        return
     full_scale = np.float32(1 if channels.dtype.kind == "f" else 2 ** (8 * channels.itemsize - 1))
-    for start in range(0, len(channels) if channels.shape[1] else 0, BLOCK_SAMPLES):
-        with np.errstate(
-            over="ignore"
-        ):  # a float64 beyond float32 becomes infinite and is reported with its position
-            block = channels[start : start + BLOCK_SAMPLES].astype(np.float32, copy=False)
+    length = block_length(channels.shape[1])
+    for start in range(0, len(channels), length):
+        with np.errstate(over="ignore"):  # becomes infinite and is reported with its position
+            block = channels[start : start + length].astype(np.float32, copy=False)
         yield block if full_scale == 1 else block / full_scale

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 
-from .recording import BLOCK_SAMPLES, Recording
+from .recording import Recording, block_length
 
 _UNKNOWN_LENGTH = 2**62  # libsndfile states 2**63 - 1 samples where a stream does not say
 
@@ -34,15 +34,14 @@ def open_sound_file(file: BinaryIO | int, name: str, resources: ExitStack) -> Re
 
 
 def _sound_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[NDArray[np.float32]]:
-    n_samples = 0
+    n_samples, length = 0, block_length(sound.channels)
     while True:
         try:
-            block = sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
+            block = sound.read(length, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            position = f"{n_samples / sound.samplerate:.1f} s"
-            raise AudioError(
-                f"{name}: damaged or cut off after {position} ({reason_of(error)}); copy or record it again"
-            ) from None
+            damage = f"damaged or cut off after {n_samples / sound.samplerate:.1f} s or later"
+            remedy = "copy it again, or convert what is left of it"
+            raise AudioError(f"{name}: {damage} ({reason_of(error)}); {remedy}") from None
         if not len(block):
             return
         n_samples += len(block)
