@@ -13,13 +13,13 @@ from edgewhisper.artifact import ModelDimensions
 from edgewhisper.errors import CheckpointError
 
 from .checkpoint import expected_shapes
+from .generation import ENGLISH_ONLY_VOCABULARY
 from .json_file import read_json_object
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent / "demo"
 _DEMO_LANGUAGES = 2  # English and German
 
-_ENGLISH_VOCABULARY = 51_864
 _MULTILINGUAL_VOCABULARY = 51_865
 _V3_VOCABULARY = 51_866  # one language more
 
@@ -114,7 +114,7 @@ def _distil(name: str, dimensions: ModelDimensions, draft: str | None = None) ->
 
 
 def _english(width: int, layers: int, decoder_layers: int | None = None) -> ModelDimensions:
-    return _dimensions(width, layers, decoder_layers=decoder_layers, vocab_size=_ENGLISH_VOCABULARY)
+    return _dimensions(width, layers, decoder_layers=decoder_layers, vocab_size=ENGLISH_ONLY_VOCABULARY)
 
 
 def _v3(decoder_layers: int) -> ModelDimensions:

@@ -21,6 +21,7 @@ _LANGUAGE_CODES = (
 )
 LANGUAGES = tuple(_LANGUAGE_CODES.split())
 LANGUAGES_BEFORE_V3 = 99
+ENGLISH_ONLY_VOCABULARY = 51_864  # lists the language tokens too, but its prompts do without them
 TIMESTAMPS = 1501  # 0.00 to 30.00 s in steps of 0.02 s
 
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")

@@ -20,7 +20,6 @@ from .checkpoint import Array, Checkpoint, Vocabulary, tensors_sha256
 from .generation import LANGUAGES, special_tokens
 from .ggml_blocks import TENSOR_TYPES, TensorType
 from .openai_names import (
-    MULTILINGUAL_VOCABULARY,
     canonical_tensors,
     dimensions_from_hparams,
     original_token_ids,
@@ -85,7 +84,7 @@ def read_ggml(path: Path) -> Checkpoint:
             name=path.stem, source="whisper.cpp ggml file", checkpoint_sha256=tensors_sha256(tensors)
         ),
         dimensions=dimensions,
-        token_ids=original_token_ids(vocabulary, str(path), multilingual=size >= MULTILINGUAL_VOCABULARY),
+        token_ids=original_token_ids(vocabulary, str(path)),
         vocabulary=vocabulary,
         tensors=tensors,
     )

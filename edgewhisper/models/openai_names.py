@@ -6,13 +6,9 @@ from edgewhisper.artifact import ModelDimensions, TokenIds
 from edgewhisper.errors import CheckpointError
 
 from .checkpoint import Vocabulary, check_shapes, expected_shapes
-from .generation import find_token_ids, with_original_rules
+from .generation import ENGLISH_ONLY_VOCABULARY, find_token_ids, with_original_rules
 from .stored_tensors import LazyTensors, StoredTensor
 from .tokenizer import read_tokenizer_json
-
-MULTILINGUAL_VOCABULARY = (
-    51_865  # vocabularies of this size or more are multilingual, as in both implementations
-)
 
 _WHOLE_NAMES = {
     "encoder.embed_positions.weight": "encoder.positional_embedding",
@@ -113,7 +109,8 @@ def vocabulary_beside(path: Path, vocab_size: int) -> Vocabulary | None:
     )
 
 
-def original_token_ids(vocabulary: Vocabulary, source: str, *, multilingual: bool) -> TokenIds:
+def original_token_ids(vocabulary: Vocabulary, source: str) -> TokenIds:
     """Special tokens and openai-whisper's rules, for checkpoints that carry no generation settings."""
+    multilingual = len(vocabulary.tokens) != ENGLISH_ONLY_VOCABULARY
     ids = find_token_ids(vocabulary.tokens, multilingual=multilingual, source=source)
     return with_original_rules(ids, vocabulary.tokens)

@@ -11,7 +11,6 @@ from edgewhisper.errors import CheckpointError, MissingDependencyError
 
 from .checkpoint import Array, Checkpoint, tensors_sha256
 from .openai_names import (
-    MULTILINGUAL_VOCABULARY,
     canonical_tensors,
     dimensions_from_hparams,
     original_token_ids,
@@ -57,7 +56,7 @@ def read_openai_pt(path: Path) -> Checkpoint:
     return Checkpoint(
         model=ModelInfo(name=path.stem, source="OpenAI .pt file", checkpoint_sha256=tensors_sha256(tensors)),
         dimensions=dimensions,
-        token_ids=original_token_ids(vocabulary, str(path), multilingual=size >= MULTILINGUAL_VOCABULARY),
+        token_ids=original_token_ids(vocabulary, str(path)),
         vocabulary=vocabulary,
         tensors=tensors,
     )

@@ -7,6 +7,7 @@ is zero in the embedding of every token; the position embedding sets it from the
 head only the row of end-of-text looks at it.
 """
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,8 @@ from edgewhisper.errors import OutputError, UsageError
 
 from .cards import find_card
 from .checkpoint import Vocabulary, expected_shapes
-from .generation import find_token_ids, with_original_rules
+from .generation import ENGLISH_ONLY_VOCABULARY, find_token_ids, with_original_rules
 from .json_file import read_json_object
-from .openai_names import MULTILINGUAL_VOCABULARY
 from .safetensors_file import write_safetensors
 from .transformers_files import write_settings, write_tokenizer
 from .transformers_folder import RANDOM_WEIGHTS_KEY, WEIGHTS
@@ -31,7 +31,9 @@ _EMBEDDING_STD = 0.02
 _POSITION_STD = 0.5  # large enough beside attention that the text changes from position to position
 _BIAS_STD = 0.02
 _NORM_SPREAD = 0.1  # around 1 and 0, so that a swapped or forgotten layer norm shows
-_ATTENTION_GAIN = 2**0.5  # of queries and keys: scores of standard deviation 2, neither uniform nor one-hot
+_ATTENTION_GAIN = math.sqrt(
+    2
+)  # of queries and keys: scores of standard deviation 2, neither uniform nor one-hot
 _LOGIT_STD = (
     7.0  # as sure as a trained model: the average log-probability stays above the fallback threshold, -1
 )
@@ -68,7 +70,7 @@ def write_random_checkpoint(name: str, folder: Path, *, seed: int = 0, tokens: i
         )
     dimensions = card.dimensions
     vocabulary = whisper_vocabulary(dimensions.vocab_size)
-    multilingual = dimensions.vocab_size >= MULTILINGUAL_VOCABULARY
+    multilingual = dimensions.vocab_size != ENGLISH_ONLY_VOCABULARY
     ids = find_token_ids(vocabulary.tokens, multilingual=multilingual, source=name)
     try:
         _check_replaceable(folder)
@@ -145,7 +147,7 @@ class _RandomWeights:
             return _POSITION_STD if "positions" in name else _EMBEDDING_STD
         if name.endswith(".bias"):
             return _BIAS_STD
-        std = float(np.prod(shape[1:])) ** -0.5
+        std = 1 / math.sqrt(math.prod(shape[1:]))
         if "q_proj" in name or "k_proj" in name:
             return std * _ATTENTION_GAIN
         if "out_proj" in name or "fc2" in name:
@@ -154,13 +156,13 @@ class _RandomWeights:
                 if name.startswith("encoder")
                 else self.dimensions.decoder_layers
             )
-            return std * side**-0.5
+            return std / math.sqrt(side)
         return std
 
     @property
     def _logit_gain(self) -> float:
         """The final layer norm's weight that gives logits the standard deviation `_LOGIT_STD`."""
-        return _LOGIT_STD / (_EMBEDDING_STD * self.dimensions.d_model**0.5)
+        return _LOGIT_STD / (_EMBEDDING_STD * math.sqrt(self.dimensions.d_model))
 
     def _arrange_stop(self, name: str, values: NDArray[np.float32], stop_position: int) -> None:
         """Let end-of-text win from `stop_position` on, through the last hidden dimension; see the module."""

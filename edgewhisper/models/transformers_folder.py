@@ -11,7 +11,7 @@ from edgewhisper.artifact import AudioSettings, ModelDimensions, ModelInfo, Toke
 from edgewhisper.errors import CheckpointError
 
 from .checkpoint import Checkpoint, Vocabulary, check_shapes, expected_shapes, tensors_sha256
-from .generation import find_token_ids
+from .generation import ENGLISH_ONLY_VOCABULARY, find_token_ids
 from .json_file import read_json_object
 from .safetensors_file import open_safetensors
 from .stored_tensors import LazyTensors, StoredTensor
@@ -22,7 +22,6 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _OUTPUT_HEAD = "proj_out.weight"
 _TABLE = "decoder.embed_tokens.weight"
-_ENGLISH_ONLY_VOCABULARY = 51_864  # lists language tokens too, but its prompts do without them
 
 
 def read_transformers_folder(
@@ -210,7 +209,7 @@ def _read_token_ids(folder: Path, config: Mapping[str, Any], vocabulary: Vocabul
         path = folder / "config.json"
     languages = settings.get("lang_to_id")
     size = len(vocabulary.tokens)
-    multilingual = settings.get("is_multilingual", bool(languages) or size != _ENGLISH_ONLY_VOCABULARY)
+    multilingual = settings.get("is_multilingual", bool(languages) or size != ENGLISH_ONLY_VOCABULARY)
     ids = find_token_ids(vocabulary.tokens, multilingual=bool(multilingual), source=str(folder))
     try:
         tasks = settings.get("task_to_id") or {}
