@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,14 @@ class BundledRecording:
     path: Path
     text: str
     language: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the runtime learns of the device does not outlive the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWHISPER_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,7 @@ class Progress:
         self._name = name
         self._whole = f" of {duration:.0f}" if duration else ""
         self._last_line = time.monotonic()
-        self._bar: tqdm[NoReturn] | None = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            layout = KNOWN_LENGTH if duration else UNKNOWN_LENGTH
-            self._bar = tqdm(desc=name, total=duration, bar_format=layout, delay=BAR_AFTER, leave=False)
+        self._bar = _bar(name, duration) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         return self
@@ -53,3 +48,10 @@ class Progress:
             if self._bar is not None:
                 self._bar.clear()
             yield segment
+
+
+def _bar(name: str, duration: float | None) -> "tqdm[NoReturn]":
+    from tqdm import tqdm
+
+    layout = KNOWN_LENGTH if duration else UNKNOWN_LENGTH
+    return tqdm(desc=name, total=duration, bar_format=layout, delay=BAR_AFTER, leave=False)
