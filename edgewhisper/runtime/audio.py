@@ -221,7 +221,7 @@ def _file_object_opener(
             _open_seekable(file, name, raw, trial)
         except _NotBuiltIn:
             file.seek(0)
-            return partial(_open_path, _copy_to_disk(file, b"", resources), name, None), True
+            return partial(_open_path, _copy_to_disk(file, b"", name, resources), name, None), True
     return partial(_open_seekable, file, name, raw), True
 
 
@@ -236,7 +236,7 @@ def _pipe_opener(
         raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
     if header is not None:
         return lambda _: open_pcm(file, header.format, header.data_bytes), False
-    return partial(_open_path, _copy_to_disk(file, taken, resources), name, None), True
+    return partial(_open_path, _copy_to_disk(file, taken, name, resources), name, None), True
 
 
 def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack) -> Recording:
@@ -248,9 +248,11 @@ def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack
         return open_with_ffmpeg(path, name, str(error), resources)
 
 
-def _copy_to_disk(file: BinaryIO, taken: bytes, resources: ExitStack) -> str:
+def _copy_to_disk(file: BinaryIO, taken: bytes, name: str, resources: ExitStack) -> str:
     """Write what was `taken` from a file and the rest of it to a temporary file, and return its path."""
-    copy = resources.enter_context(tempfile.NamedTemporaryFile(prefix="edgewhisper-"))  # noqa: SIM115
+    suffix = os.path.splitext(name)[1]  # a hint for ffmpeg
+    copy = tempfile.NamedTemporaryFile(prefix="edgewhisper-", suffix=suffix)  # noqa: SIM115
+    resources.enter_context(copy)
     copy.write(taken)
     shutil.copyfileobj(file, copy)
     copy.flush()
@@ -307,5 +309,5 @@ def _check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_
     if np.abs(block).max(initial=0) <= _MAX_SAMPLE:
         return
     row, channel = np.argwhere(~(np.abs(block) <= _MAX_SAMPLE))[0]
-    sample = f"the sample at {(n_before + int(row)) / sample_rate:.3f} s is {block[row, channel]}"
+    sample = f"the sample at {(n_before + int(row)) / sample_rate:.3f} s is {block[row, channel]:g}"
     raise AudioError(f"{name}: {sample}, not a sound; record or convert it again")
