@@ -2,13 +2,14 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from edgewhisper.cli.main import main
 from edgewhisper.models.cards import DEMO_FOLDER
 
 # Examples are small; how long one takes says more about the machine than about the code.
@@ -26,6 +27,36 @@ class BundledRecording:
     path: Path
     text: str
     language: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command did."""
+
+    code: int
+    out: str
+    err: str
+
+    def assert_refused(self, code: int, *words: str) -> None:
+        """One line on standard error with all of `words`, nothing else anywhere, and the exit code."""
+        assert (self.code, self.out) == (code, ""), self
+        assert self.err.startswith("edgewhisper: error: ")
+        assert self.err.find("\n") == len(self.err) - 1, self.err
+        assert all(word in self.err for word in words), self.err
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs `edgewhisper` with the given arguments in this process."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)
