@@ -97,6 +97,16 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class TensorLocation:
+    """A tensor that the runtime itself reads from a weights file."""
+
+    file: str
+    offset: int  # bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class GraphInfo:
     """One ONNX graph of the artifact."""
 
@@ -109,6 +119,7 @@ class GraphInfo:
     outputs: tuple[TensorInfo, ...]
     weights: tuple[str, ...]  # external data files that the graph maps
     min_onnxruntime: str
+    embedding: TensorLocation | None = None  # where the rows of inputs_embeds come from
 
 
 @dataclass(frozen=True)

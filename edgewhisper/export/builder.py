@@ -59,9 +59,9 @@ class GraphBuilder:
         self._graph.append(node)
         return node.outputs
 
-    def weight(self, key: str, make: Callable[[], NDArray[np.generic]], name: str | None = None) -> ir.Value:
+    def weight(self, key: str, make: Callable[[], NDArray[np.generic]]) -> ir.Value:
         """An initializer in the weights file; see `WeightsWriter.tensor`."""
-        return self._initializer(self._weights.tensor(key, make, name))
+        return self._initializer(self._weights.tensor(key, make))
 
     def constant(
         self, name: str, value: int | float | Sequence[int], dtype: type[np.generic] = np.int64

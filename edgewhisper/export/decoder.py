@@ -9,6 +9,8 @@ from .layers import Layers
 from .weights import WeightsWriter
 
 FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64
+# Whisper's output head is its token embedding. The graph has it once, for the head; rows for the input come from the file,
+# as a lookup in the graph would keep the whole table resident beside the copy that the head's product was repacked into.
 TABLE = "decoder.embed_tokens.weight"
 
 
@@ -16,7 +18,7 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     """The decoder, over a static KV cache of max_target_positions.
 
     Inputs:
-        input_ids, position_ids [B, S]; seqlens_k [B]: tokens in the cache after this step, less one;
+        inputs_embeds [B, S, d]: rows of the token embedding; position_ids [B, S]; seqlens_k [B]: tokens in the cache after this step, less one;
         total_sequence_length: tokens in the cache after this step; logits_from: the head runs on rows logits_from .. S;
         past_key_self_i, past_value_self_i [B, heads, max_target_positions, head_dim];
         past_key_cross_i, past_value_cross_i [B, heads, positions, head_dim]: the encoder's outputs.
@@ -30,7 +32,7 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     graph = GraphBuilder("decoder", weights)
     layers = Layers(graph, checkpoint.tensors)
 
-    input_ids = graph.input("input_ids", INT64, ["batch", "sequence"])
+    embeddings = graph.input("inputs_embeds", FLOAT, ["batch", "sequence", dims.d_model])
     position_ids = graph.input("position_ids", INT64, ["batch", "sequence"])
     seqlens_k = graph.input("seqlens_k", INT32, ["batch"])
     total_length = graph.input("total_sequence_length", INT32, [])
@@ -48,16 +50,10 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         for kv in ("key", "value")
     ]
 
-    # Attention and head read one table under two names: the head's copy is repacked and its pages are dropped, while of
-    # this one only the rows that are looked up become resident.
-    table = graph.weight(TABLE, lambda: layers.fp32(TABLE))
-    x = graph.op(
-        "Add",
-        graph.op("Gather", table, input_ids),
-        graph.op("Gather", layers.parameter("decoder.embed_positions.weight"), position_ids),
-    )
+    positions = graph.op("Gather", layers.parameter("decoder.embed_positions.weight"), position_ids)
+    x = graph.op("Add", embeddings, positions)
     normed = layers.layer_norm(x, "decoder.layers.0.self_attn_layer_norm")
-    rows = _RowPadding(graph, input_ids)
+    rows = _RowPadding(graph, position_ids)
     seqlens_k, total_length = rows.lengths(seqlens_k, total_length)
     present: list[ir.Value] = []
     for index in range(dims.decoder_layers):
@@ -98,12 +94,12 @@ class _RowPadding:
     the number of rows. The repeated row's cache entry lies behind the last token, where the next step overwrites it.
     """
 
-    def __init__(self, graph: GraphBuilder, input_ids: ir.Value) -> None:
+    def __init__(self, graph: GraphBuilder, position_ids: ir.Value) -> None:
         self._graph = graph
         self._zero, self._axis = graph.constant("zero", [0]), graph.constant("axis_1", [1])
         one = graph.constant("one_row", [1])
-        count = graph.op("ReduceProd", graph.op("Shape", input_ids), keepdims=1)
-        self._length = graph.op("Shape", input_ids, start=1, end=2)
+        count = graph.op("ReduceProd", graph.op("Shape", position_ids), keepdims=1)
+        self._length = graph.op("Shape", position_ids, start=1, end=2)
         self._added = graph.op("Cast", graph.op("Equal", count, one), to=INT64)
 
     def lengths(self, seqlens_k: ir.Value, total: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -130,5 +126,5 @@ def _head(layers: Layers, x: ir.Value, logits_from: ir.Value) -> ir.Value:
     to_the_end = graph.constant("to_the_end", [2**31 - 1])
     begin = graph.op("Reshape", logits_from, graph.constant("one_dimension", [1]))
     rows = graph.op("Slice", x, begin, to_the_end, graph.constant("axis_1", [1]))
-    head = graph.weight(TABLE, lambda: layers.fp32(TABLE), name="decoder.head.weight")
+    head = layers.parameter(TABLE)
     return graph.op("FusedMatMul", rows, head, domain=CONTRIB, transB=1)

@@ -1,13 +1,14 @@
 """A checkpoint's graphs, written into a folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgewhisper import __version__
 from edgewhisper.artifact import GraphInfo
 from edgewhisper.models.checkpoint import Checkpoint
 
-from .builder import OPSET
-from .decoder import build_decoder
+from .builder import OPSET, GraphBuilder
+from .decoder import TABLE, build_decoder
 from .encoder import build_encoder
 from .weights import WeightsWriter
 
@@ -22,13 +23,13 @@ def export_graphs(checkpoint: Checkpoint, folder: Path) -> dict[str, GraphInfo]:
     Raises:
         OSError: the folder cannot be written.
     """
-    graphs = {}
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
-        for kind, build in (("encoder", build_encoder), ("decoder", build_decoder)):
-            graph = build(checkpoint, weights)
-            file = f"{kind}.onnx"
-            inputs, outputs = graph.save(folder / file, __version__)
-            graphs[kind] = GraphInfo(
-                file, kind, "fp32", "fused", OPSET, inputs, outputs, (WEIGHTS_FILE,), MIN_ONNXRUNTIME
-            )
-    return graphs
+        encoder = _write("encoder", build_encoder(checkpoint, weights), folder)
+        decoder = _write("decoder", build_decoder(checkpoint, weights), folder)
+        return {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
+
+
+def _write(kind: str, graph: GraphBuilder, folder: Path) -> GraphInfo:
+    file = f"{kind}.onnx"
+    inputs, outputs = graph.save(folder / file, __version__)
+    return GraphInfo(file, kind, "fp32", "fused", OPSET, inputs, outputs, (WEIGHTS_FILE,), MIN_ONNXRUNTIME)

@@ -12,6 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgewhisper.artifact import TensorLocation
+
 # Mapped tensors start on a page of their own: dropping one after it was repacked then frees all of its pages.
 ALIGNMENT = 4096
 
@@ -37,15 +39,17 @@ class WeightsWriter:
         """The file's name, as graphs refer to it."""
         return self._path.name
 
-    def tensor(
-        self, key: str, make: Callable[[], NDArray[np.generic]], name: str | None = None
-    ) -> ir.ExternalTensor:
+    def location(self, key: str) -> TensorLocation:
+        """Where the tensor `key` was written."""
+        offset, _, dtype, shape = self._written[key]
+        return TensorLocation(self.name, offset, str(dtype).lower(), shape)
+
+    def tensor(self, key: str, make: Callable[[], NDArray[np.generic]]) -> ir.ExternalTensor:
         """The tensor `key`, written at the first call and only referred to by later ones.
 
         Args:
-            key: what the tensor is, its layout included; equal keys must mean equal values.
+            key: what the tensor is, its layout included, and its name in the graphs.
             make: gives the array; called once per key.
-            name: the initializer's name in the graph; `key` by default.
         """
         if key not in self._written:
             array = np.ascontiguousarray(make())
@@ -58,4 +62,4 @@ class WeightsWriter:
             )
             self._file.write(array.data.cast("B"))
         offset, length, dtype, shape = self._written[key]
-        return ir.ExternalTensor(self.name, offset, length, dtype, shape=ir.Shape(shape), name=name or key)
+        return ir.ExternalTensor(self.name, offset, length, dtype, shape=ir.Shape(shape), name=key)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import Manifest
-from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.errors import ArtifactError, EdgeWhisperError
 
+from .embedding import TokenEmbedding
 from .encoder import CrossKV
 from .kv_cache import KVCache
 from .session import SessionSettings, create_session
@@ -29,7 +30,11 @@ class Decoder:
         """Load the graph and allocate the cache; raises what `create_session` raises."""
         graph = manifest.graph("decoder")
         self._session = create_session(folder, graph, settings)
-        self._vocab_size = manifest.dimensions.vocab_size
+        if graph.embedding is None:
+            raise ArtifactError(
+                f"{folder / graph.file}: the manifest names no embedding table; build the artifact again"
+            )
+        self._embedding = TokenEmbedding(folder, graph.embedding)
         self._cache = KVCache(graph)
         self._steps: dict[tuple[int, int], _Step] = {}
         self._cross: CrossKV | None = None
@@ -82,7 +87,7 @@ class Decoder:
         key = (count, logits_from)
         step = self._steps.get(key)
         if step is None:
-            step = _Step(self._session, self._cache, self._cross, count, logits_from, self._vocab_size)
+            step = _Step(self._session, self._cache, self._cross, self._embedding, count, logits_from)
             if count <= KEPT_TOKENS:
                 self._steps[key] = step
         return step
@@ -92,21 +97,28 @@ class _Step:
     """One binding of the graph's inputs and outputs for a number of tokens; its arrays are ONNX Runtime's memory."""
 
     def __init__(
-        self, session: Any, cache: KVCache, cross: CrossKV, count: int, logits_from: int, vocab_size: int
+        self,
+        session: Any,
+        cache: KVCache,
+        cross: CrossKV,
+        embedding: TokenEmbedding,
+        count: int,
+        logits_from: int,
     ) -> None:
         import onnxruntime
 
         self._session = session
         self._binding = session.io_binding()
-        self._input_ids = np.zeros((1, count), np.int64)
+        self._embedding = embedding
+        self._embedded = np.zeros((1, count, embedding.width), np.float32)
         self._position_ids = np.zeros((1, count), np.int64)
         self._seqlens_k = np.zeros(1, np.int32)
         self._total_length = np.zeros((), np.int32)
-        self._logits = np.zeros((1, count - logits_from, vocab_size), np.float32)
+        self._logits = np.zeros((1, count - logits_from, embedding.vocab_size), np.float32)
         self._offsets = np.arange(count)
         self._last_position = cache.capacity - 1
         inputs = {
-            "input_ids": self._input_ids,
+            "inputs_embeds": self._embedded,
             "position_ids": self._position_ids,
             "seqlens_k": self._seqlens_k,
             "total_sequence_length": self._total_length,
@@ -123,7 +135,7 @@ class _Step:
 
     def run(self, tokens: Sequence[int], past: int) -> NDArray[np.float32]:
         total = past + len(tokens)
-        self._input_ids[0] = tokens
+        self._embedding.rows(tokens, self._embedded[0])
         # A repeated row behind the last token has no position; any will do, as its result is dropped.
         np.minimum(self._offsets + past, self._last_position, out=self._position_ids[0])
         self._seqlens_k[0] = total - 1

@@ -19,7 +19,9 @@ class KVCache:
 
         pasts = [info for info in graph.inputs if info.name.startswith("past_") and "_self_" in info.name]
         self._buffers = {
-            info.name.removeprefix("past_"): onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(_shape(info, batch), info_type(info)))
+            info.name.removeprefix("past_"): onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.zeros(_shape(info, batch), info_type(info))
+            )
             for info in pasts
         }
         # The last row takes what a single row is repeated into; see the decoder graph.

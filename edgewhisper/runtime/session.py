@@ -24,7 +24,9 @@ class SessionSettings:
     """How graphs are run."""
 
     provider: str = "cpu"  # a key of PROVIDERS
-    threads: int | None = None  # threads of one graph; None: as many as ONNX Runtime chooses (the physical cores)
+    threads: int | None = (
+        None  # threads of one graph; None: as many as ONNX Runtime chooses (the physical cores)
+    )
     provider_options: Mapping[str, str] = field(default_factory=dict)
     global_pool: bool = False  # run on the process-wide pool that `set_global_pool` made
 
@@ -69,9 +71,13 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
             f"with ONNX Runtime {graph.min_onnxruntime} or newer on the device"
         ) from None
     if provider not in session.get_providers():
-        raise ProviderError(f"provider '{settings.provider}' did not start here; check its drivers, or use --provider cpu")
+        raise ProviderError(
+            f"provider '{settings.provider}' did not start here; check its drivers, or use --provider cpu"
+        )
     if settings.provider != "cpu" and nodes_by_provider(session).get(provider, 0) == 0:
-        raise ProviderError(f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu")
+        raise ProviderError(
+            f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu"
+        )
     return session
 
 

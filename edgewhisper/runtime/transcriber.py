@@ -18,6 +18,7 @@ from .audio import AudioStream, open_audio
 from .bpe import BytePairEncoder, read_encoder
 from .decoder import Decoder
 from .encoder import Encoder
+from .exactness import single_rows_are_exact
 from .features import LogMelStream
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
 from .session import SessionSettings
@@ -67,7 +68,8 @@ class Transcriber:
         """
         folder = Path(artifact)
         self.manifest: Manifest = load_manifest(folder)
-        verify_artifact(folder, self.manifest, DeviceState(state_folder()), again=verify)
+        state = DeviceState(state_folder())
+        verify_artifact(folder, self.manifest, state, again=verify)
         vocabulary = read_vocabulary(folder / TOKENS, self.manifest.tokens.end_of_text)
         if len(vocabulary) < self.manifest.tokens.end_of_text:
             raise ArtifactError(
@@ -75,9 +77,12 @@ class Transcriber:
             )
         settings = SessionSettings(provider, threads, provider_options or {}, global_pool)
         self._folder = folder
+        # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
+        decoder = Decoder(folder, self.manifest, settings)
+        decoder.repeat_single_rows = not single_rows_are_exact(decoder, self.manifest, settings, state)
         self._model = Model(
             encoder=Encoder(folder, self.manifest, settings),
-            decoder=Decoder(folder, self.manifest, settings),
+            decoder=decoder,
             vocabulary=vocabulary,
             dimensions=self.manifest.dimensions,
             tokens=self.manifest.tokens,

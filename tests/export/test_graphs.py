@@ -129,20 +129,20 @@ def test_a_batch_decodes_each_sequence_as_if_alone(
         expected = model(
             input_features=torch.from_numpy(features).double(), decoder_input_ids=torch.from_numpy(tokens)
         ).logits
-    actual = batched_logits(
-        folder, Encoder(folder, manifest, ONE_THREAD).run(features), tokens, checkpoint.dimensions
-    )
+    cross = Encoder(folder, manifest, ONE_THREAD).run(features)
+    actual = batched_logits(folder, cross, tokens, checkpoint)
     assert relative_error(actual, expected.numpy()) < TOLERANCE
 
 
 def batched_logits(
-    folder: Path, cross: CrossKV, tokens: NDArray[np.int64], dims: ModelDimensions
+    folder: Path, cross: CrossKV, tokens: NDArray[np.int64], checkpoint: Checkpoint
 ) -> NDArray[np.float32]:
     """A prompt of four tokens, then single steps, through the graph itself."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / "decoder.onnx", providers=["CPUExecutionProvider"])
     batch, length = tokens.shape
+    dims, table = checkpoint.dimensions, np.asarray(checkpoint.tensors["decoder.embed_tokens.weight"])
     cache_shape = (
         batch,
         dims.decoder_heads,
@@ -157,7 +157,7 @@ def batched_logits(
     logits = []
     for start, end in [(0, 4), *((i, i + 1) for i in range(4, length))]:
         feeds = {
-            "input_ids": tokens[:, start:end],
+            "inputs_embeds": table[tokens[:, start:end]],
             "position_ids": np.tile(np.arange(start, end), (batch, 1)),
             "seqlens_k": np.full(batch, end - 1, np.int32),
             "total_sequence_length": np.array(end, np.int32),
