@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import json
 import math
 import shutil
@@ -70,7 +71,7 @@ def build(
         parity = reference.is_available()
     elif parity:
         reference.require()
-    steps = _Steps(progress, total=4 if parity else 3)
+    steps = _Steps(progress, total=5 if parity else 3)
 
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
@@ -83,10 +84,15 @@ def build(
             manifest = write_manifest(checkpoint, graphs, {"precision": precision}, folder)
         report = None
         if parity:
-            from .parity import check_parity
+            from .parity import compute_expected, measure_parity, require_parity
 
+            with steps("run PyTorch"):
+                expected = compute_expected(checkpoint)
+                del checkpoint  # so that its memory is free when the graphs are loaded
+                gc.collect()
             with steps("compare with PyTorch"):
-                report = check_parity(checkpoint, folder, manifest)
+                report = measure_parity(folder, manifest, expected)
+                require_parity(report)
         write_measurements(folder, Measurements(report, steps.seconds))
     return output
 
@@ -128,7 +134,7 @@ def _check_replaceable(output: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise UsageError(f"{output}: is a file; name a folder for the artifact") from None
+        raise UsageError(f"{output}: is not a folder; name another for the artifact") from None
     except OSError as error:
         raise UsageError(f"{output}: cannot be read ({error.strerror}); name another folder") from None
     if not found:

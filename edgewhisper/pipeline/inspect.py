@@ -182,13 +182,18 @@ def _graph_lines(graph: GraphInspection) -> Lines:
 
 
 def _tensor_lines(kind: str, tensors: Sequence[TensorInfo]) -> Lines:
-    """A line for each tensor; neighbours of one type and shape, as the layers of a cache, share a line."""
+    """A line for each tensor, but one for all layers of a cache, whose names end in the layer's number."""
     lines = []
-    for (dtype, shape), group in itertools.groupby(tensors, key=lambda tensor: (tensor.dtype, tensor.shape)):
-        names = [tensor.name for tensor in group]
-        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"
-        lines.append((kind, f"{name} {dtype} [{', '.join(map(str, shape))}]"))
+    for _, group in itertools.groupby(tensors, key=_line_key):
+        first, *others = group
+        name = f"{first.name} to {others[-1].name} ({1 + len(others)})" if others else first.name
+        lines.append((kind, f"{name} {first.dtype} [{', '.join(map(str, first.shape))}]"))
     return lines
+
+
+def _line_key(tensor: TensorInfo) -> tuple[str, str, tuple[int | str, ...]]:
+    name = "layers" if tensor.name[-1:].isdigit() else tensor.name
+    return name, tensor.dtype, tensor.shape
 
 
 def _measured_lines(measurements: Measurements | None) -> Lines:
@@ -204,7 +209,7 @@ def _measured_lines(measurements: Measurements | None) -> Lines:
         for graph, comparisons in parity.graphs.items():
             for kind, found in comparisons.items():
                 same = f", argmax differs in {found.argmax_differences} of {found.rows}" if found.rows else ""
-                lines.append((f"{graph}: {kind}", f"{found.relative_error:.1e}{same}"))
+                lines.append((f"{graph} {kind}", f"{found.relative_error:.1e}{same}"))
     lines += [(f"time to {step}", f"{seconds:.2f} s") for step, seconds in measurements.seconds.items()]
     return lines
 

@@ -3,7 +3,7 @@
 The input is pseudo-random: rounding differs with the values, agreement does not depend on their being speech.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -32,6 +32,42 @@ RESUME_AT, RESUME_CALLS = 6, (5, 1, 2)
 
 
 @dataclass(frozen=True)
+class DecoderCall:
+    """One call of the decoder: `count` tokens after the first `start`, logits from row `logits_from` of them."""
+
+    kind: str
+    start: int
+    count: int
+    logits_from: int = 0
+
+    @property
+    def rows(self) -> range:
+        """Positions of the tokens whose following logits are compared."""
+        return range(self.start + self.logits_from, self.start + self.count)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The fixed input and what the reference makes of it.
+
+    Attributes:
+        versions: package -> version of the reference.
+        log_mel: one window, [n_mels, frames].
+        tokens: a token for every position of the decoder.
+        calls: how the decoder is to be given the tokens.
+        cross_kv: past_key_cross_i and past_value_cross_i [heads, positions, head_dim] of each decoder layer i.
+        logits: position -> logits [vocab] after its token, for all rows of `calls`.
+    """
+
+    versions: Mapping[str, str]
+    log_mel: Floats
+    tokens: Sequence[int]
+    calls: Sequence[DecoderCall]
+    cross_kv: Mapping[str, Floats]
+    logits: Mapping[int, Floats]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How far one kind of result is from the reference.
 
@@ -48,54 +84,65 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The outcome of a parity check: graph -> kind of result -> comparison."""
+    """The outcome of a parity check.
 
-    reference: dict[str, str]  # package -> version
-    tolerance: float  # of every relative error; no argmax may differ
+    Attributes:
+        reference: package -> version.
+        tolerance: of every relative error; no argmax may differ.
+        graphs: graph file -> kind of result -> comparison.
+    """
+
+    reference: dict[str, str]
+    tolerance: float
     graphs: dict[str, dict[str, Comparison]]
 
 
-@dataclass(frozen=True)
-class DecoderCall:
-    """One call of the decoder: `count` tokens after the first `start`, logits from row `logits_from` of them."""
+def compute_expected(checkpoint: Checkpoint) -> Expected:
+    """Run the reference on the fixed input."""
+    dims = checkpoint.dimensions
+    random = np.random.default_rng(SEED)
+    log_mel = random.uniform(-1, 1.5, (dims.n_mels, 2 * dims.max_source_positions)).astype(np.float32)
+    tokens: list[int] = random.integers(0, dims.vocab_size, dims.max_target_positions).tolist()
+    tokens[0] = checkpoint.token_ids.start_of_transcript
+    calls = decoder_calls(dims.max_target_positions)
+    rows = sorted({row for call in calls for row in call.rows})
+    reference = Reference(checkpoint)
+    cross_kv, states = reference.cross_kv(log_mel)
+    logits = reference.logits(tokens, states, rows)
+    return Expected(
+        reference.versions, log_mel, tokens, calls, cross_kv, dict(zip(rows, logits, strict=True))
+    )
 
-    kind: str
-    start: int
-    count: int
-    logits_from: int = 0
 
-    @property
-    def rows(self) -> range:
-        """Positions of the tokens whose following logits are compared."""
-        return range(self.start + self.logits_from, self.start + self.count)
+def measure_parity(folder: Path, manifest: Manifest, expected: Expected) -> ParityReport:
+    """Run the graphs in `folder` on the fixed input and compare."""
+    cross_kv = Encoder(folder, manifest, SessionSettings()).run(expected.log_mel)
+    graphs = {
+        manifest.graph("encoder").file: _compare_cross_kv(cross_kv, expected),
+        manifest.graph("decoder").file: _compare_logits(folder, manifest, cross_kv, expected),
+    }
+    return ParityReport(dict(expected.versions), TOLERANCE, graphs)
 
 
-def check_parity(checkpoint: Checkpoint, folder: Path, manifest: Manifest) -> ParityReport:
-    """Compare the graphs in `folder` with the reference.
+def require_parity(report: ParityReport) -> None:
+    """Refuse graphs that differ from the reference.
 
     Raises:
         BuildError: a relative error beyond the tolerance, or another argmax; names the graph and the figure.
     """
-    dims = manifest.dimensions
-    random = np.random.default_rng(SEED)
-    log_mel = random.uniform(-1, 1.5, (dims.n_mels, manifest.audio.n_frames)).astype(np.float32)
-    tokens = random.integers(0, dims.vocab_size, dims.max_target_positions).tolist()
-    tokens[0] = manifest.tokens.start_of_transcript
-    calls = decoder_calls(dims.max_target_positions)
-
-    # One after the other, so that the reference's memory is free when the graphs are loaded.
-    rows = sorted({row for call in calls for row in call.rows})
-    reference = Reference(checkpoint)
-    versions = reference.versions
-    cross, states = reference.cross_kv(log_mel)
-    expected = dict(zip(rows, reference.logits(tokens, states, rows), strict=True))
-    del reference, states
-
-    encoder, cross_kv = _encode(folder, manifest, log_mel, cross)
-    decoder = _decode(folder, manifest, cross_kv, tokens, calls, expected)
-    report = ParityReport(versions, TOLERANCE, {"encoder": encoder, "decoder": decoder})
-    _refuse_beyond_tolerance(report, manifest)
-    return report
+    hint = "nothing was written; try the ONNX Runtime release of the constraints file"
+    for file, comparisons in report.graphs.items():
+        for kind, found in comparisons.items():
+            if not found.relative_error <= report.tolerance:
+                raise BuildError(
+                    f"{file}: relative error of {kind} against PyTorch is {found.relative_error:.1e}, "
+                    f"more than {report.tolerance:.0e}; {hint}"
+                )
+            if found.argmax_differences:
+                raise BuildError(
+                    f"{file}: PyTorch chooses another token in {found.argmax_differences} of {found.rows} rows "
+                    f"({kind}); {hint}"
+                )
 
 
 def decoder_calls(max_length: int) -> list[DecoderCall]:
@@ -106,7 +153,13 @@ def decoder_calls(max_length: int) -> list[DecoderCall]:
         calls.append(DecoderCall("prefill", end, last - end, last - end - 1))
     calls += _consecutive(last, LAST_CALLS)
     calls += _consecutive(RESUME_AT, RESUME_CALLS)
-    return [call for call in calls if call.start >= 0 and call.start + call.count <= max_length]
+    fitting: list[DecoderCall] = []
+    length = 0
+    for call in calls:
+        if 0 <= call.start <= length and call.start + call.count <= max_length:
+            fitting.append(call)
+            length = call.start + call.count
+    return fitting
 
 
 def _consecutive(start: int, counts: Sequence[int]) -> list[DecoderCall]:
@@ -121,38 +174,30 @@ def _kind(start: int, count: int) -> str:
 
 
 def relative_error(result: NDArray[np.floating], expected: NDArray[np.floating]) -> float:
-    """||result - expected|| / ||expected|| in float64; infinite for NaN and infinities."""
+    """||result - expected|| / ||expected|| in float64; infinite where a NaN or an infinity turns up."""
     difference = np.linalg.norm((result.astype(np.float64) - expected).ravel())
     error = float(difference / np.linalg.norm(expected.astype(np.float64).ravel()))
     return error if np.isfinite(error) else float("inf")
 
 
-def _encode(
-    folder: Path, manifest: Manifest, log_mel: Floats, expected: dict[str, Floats]
-) -> tuple[dict[str, Comparison], CrossKV]:
-    cross_kv = Encoder(folder, manifest, SessionSettings()).run(log_mel)
-    errors: dict[str, float] = {"keys": 0.0, "values": 0.0}
-    for name, reference in expected.items():
+def _compare_cross_kv(cross_kv: CrossKV, expected: Expected) -> dict[str, Comparison]:
+    errors = {"keys": 0.0, "values": 0.0}
+    for name, reference in expected.cross_kv.items():
         kind = "keys" if "_key_" in name else "values"
         errors[kind] = max(errors[kind], relative_error(cross_kv.values[name].numpy()[0], reference))
-    return {kind: Comparison(error) for kind, error in errors.items()}, cross_kv
+    return {kind: Comparison(error) for kind, error in errors.items()}
 
 
-def _decode(
-    folder: Path,
-    manifest: Manifest,
-    cross_kv: CrossKV,
-    tokens: Sequence[int],
-    calls: Sequence[DecoderCall],
-    expected: dict[int, Floats],
+def _compare_logits(
+    folder: Path, manifest: Manifest, cross_kv: CrossKV, expected: Expected
 ) -> dict[str, Comparison]:
     decoder = Decoder(folder, manifest, SessionSettings())
     decoder.reset(cross_kv)
     comparisons: dict[str, Comparison] = {}
-    for call in calls:
+    for call in expected.calls:
         decoder.rollback(call.start)
-        logits = decoder.run(tokens[call.start : call.start + call.count], call.logits_from)
-        reference = np.stack([expected[row] for row in call.rows])
+        logits = decoder.run(expected.tokens[call.start : call.start + call.count], call.logits_from)
+        reference = np.stack([expected.logits[row] for row in call.rows])
         so_far = comparisons.get(call.kind, Comparison(0.0))
         comparisons[call.kind] = Comparison(
             max(so_far.relative_error, relative_error(logits, reference)),
@@ -160,19 +205,3 @@ def _decode(
             so_far.rows + len(reference),
         )
     return comparisons
-
-
-def _refuse_beyond_tolerance(report: ParityReport, manifest: Manifest) -> None:
-    for graph, comparisons in report.graphs.items():
-        file = manifest.graph(graph).file
-        for kind, found in comparisons.items():
-            if not found.relative_error <= report.tolerance:
-                raise BuildError(
-                    f"{file}: {kind} differ from PyTorch's by {found.relative_error:.1e}, more than "
-                    f"{report.tolerance:.0e}; nothing was written, try another ONNX Runtime release"
-                )
-            if found.argmax_differences:
-                raise BuildError(
-                    f"{file}: PyTorch chooses another token in {found.argmax_differences} of {found.rows} rows ({kind}); "
-                    "nothing was written, try another ONNX Runtime release"
-                )
