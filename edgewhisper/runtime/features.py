@@ -35,7 +35,14 @@ class LogMel:
         self._n_fft = settings.n_fft
         self._hop = settings.hop_length
         self._window = np.hanning(settings.n_fft + 1)[:-1].astype(np.float32)  # periodic
-        self._filters = mel_filter_bank(settings.n_mels, settings.n_fft, settings.sample_rate)
+        # A filter covers few bins. Summing only those is as fast as a matrix product and leaves BLAS alone, whose threads
+        # would spin beside those of ONNX Runtime.
+        filters = mel_filter_bank(settings.n_mels, settings.n_fft, settings.sample_rate)
+        covered = filters > 0
+        covered[:, 0] |= ~covered.any(axis=1)  # each filter needs a bin, be its weight 0
+        bands, self._bins = np.nonzero(covered)
+        self._weights = filters[bands, self._bins]
+        self._band_starts = np.searchsorted(bands, np.arange(settings.n_mels))
 
     def mel_power(self, samples: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Mel power of a whole recording, [n_mels, frames] a block.
@@ -68,12 +75,12 @@ class LogMel:
     def _block_power(self, buffer: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
         samples = buffer[: (n_frames - 1) * self._hop + self._n_fft]
         if not samples.any():  # digital silence, such as the padding of a short recording
-            return np.zeros((len(self._filters), n_frames), np.float32)
+            return np.zeros((len(self._band_starts), n_frames), np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(samples, self._n_fft)[:: self._hop]
         spectrum = np.fft.rfft(frames * self._window)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        mel_power: NDArray[np.float32] = self._filters @ power.T
-        return mel_power
+        weighted = power[:, self._bins] * self._weights
+        return np.add.reduceat(weighted, self._band_starts, axis=1).T
 
 
 def _reflected(samples: Iterable[NDArray[np.float32]], n_edge: int) -> Iterator[NDArray[np.float32]]:
