@@ -42,7 +42,7 @@ class ModelCard:
         licence: of the weights.
         draft: the checkpoint that proposes tokens for it in speculative decoding. It must share the vocabulary and be
             several times cheaper per token; the distilled ones share the encoder as well. None where no published
-            checkpoint is: tiny costs over half of what base does, and large-v3's vocabulary has no small model.
+            checkpoint does: a token of tiny costs over half of base's, and large-v3's vocabulary has no small model.
     """
 
     name: str
@@ -144,7 +144,7 @@ CARDS: tuple[ModelCard, ...] = (
     _openai("large-v2", _dimensions(1280, 32), 99, "distil-large-v2"),
     _openai("large-v3", _v3(32), 100, "distil-large-v3.5"),
     _openai("large-v3-turbo", _v3(4), 100, licence="MIT"),
-    _distil("distil-small.en", _english(768, 12, decoder_layers=4), "tiny.en"),
+    _distil("distil-small.en", _english(768, 12, decoder_layers=4)),
     _distil("distil-medium.en", _english(1024, 24, decoder_layers=2)),
     _distil("distil-large-v2", _dimensions(1280, 32, decoder_layers=2)),
     _distil("distil-large-v3", _v3(2)),

@@ -51,7 +51,7 @@ def download(hub_id: str, revision: str | None = None) -> Path:
     try:
         info = HfApi().model_info(hub_id, revision=revision)
         files = _wanted({file.rfilename for file in info.siblings or ()}, hub_id)
-        return Path(snapshot_download(hub_id, revision=info.sha, allow_patterns=files))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=files))
     except GatedRepoError:
         raise CheckpointError(
             f"{hub_id}: the hub gives it to permitted users only; run 'hf auth login'"

@@ -1,6 +1,7 @@
 """OpenAI's .pt checkpoints: a pickle of `dims` and `model_state_dict`, read without running anything in it."""
 
 import pickle
+import warnings
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -70,10 +71,13 @@ def _load(path: Path) -> object:
             f"{path}: reading .pt needs torch; install it with: pip install 'edgewhisper[torch]'"
         ) from None
     try:
-        # Files written before torch 1.6 are no zip archives and cannot be mapped.
-        content: object = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # torch remarks on odd pickles before it refuses them
+            # Files written before torch 1.6 are no zip archives and cannot be mapped.
+            is_zip = zipfile.is_zipfile(path)
+            content: object = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path}: a pickle that is damaged or holds other objects than tensors; it was not run, do not trust the file"
