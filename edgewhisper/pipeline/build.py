@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, ModelDimensions, atomic_folder
+from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, ModelDimensions
+from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import BuildError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
