@@ -4,8 +4,10 @@ import random
 
 from .grammar import Grammar, words
 
-_ONES = words("zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen,"
-              "fifteen, sixteen, seventeen, eighteen, nineteen")
+_ONES = words(
+    "zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen,"
+    "fifteen, sixteen, seventeen, eighteen, nineteen"
+)
 _TENS = words("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety")
 
 
@@ -33,62 +35,96 @@ def _clock(rng: random.Random) -> str:
         f"quarter to {hour}",
         f"{hour} {number(rng.randint(10, 59))}",
         f"{hour} {number(5 * rng.randint(2, 11))}",
-        "noon",
-        "midnight",
-        "sunset",
     ]
-    when = rng.choices(forms, weights=[3, 2, 2, 2, 4, 4, 1, 1, 1])[0]
-    return when + rng.choice(["", "", "", " in the morning", " in the afternoon", " in the evening"])
+    when = rng.choices(forms, weights=[3, 2, 2, 2, 4, 4])[0]
+    named = rng.choice(["noon", "midnight", "sunset"])
+    part = rng.choice(["", "", "", " in the morning", " in the afternoon", " in the evening"])
+    return named if rng.random() < 0.12 else when + part
 
 
 def _duration(rng: random.Random) -> str:
-    return rng.choice([
-        f"{number(rng.randint(2, 59))} minutes",
-        f"{number(rng.randint(2, 59))} seconds",
-        f"{number(rng.randint(2, 24))} hours",
-        rng.choice(["an hour", "half an hour", "one minute", "a quarter of an hour"]),
-        f"{number(rng.randint(2, 12))} hours and {number(rng.randint(2, 59))} minutes",
-    ])
+    return rng.choice(
+        [
+            f"{number(rng.randint(2, 59))} minutes",
+            f"{number(rng.randint(2, 59))} seconds",
+            f"{number(rng.randint(2, 24))} hours",
+            rng.choice(["an hour", "half an hour", "one minute", "a quarter of an hour"]),
+            f"{number(rng.randint(2, 12))} hours and {number(rng.randint(2, 59))} minutes",
+        ]
+    )
 
 
-_ROOMS = words("kitchen, bedroom, bathroom, living room, dining room, garage, hallway, office, garden, cellar, attic,"
-               "playroom, balcony, guest room, library, workshop")
-_DEVICES = words("lights, lamp, fan, heater, television, speaker, radio, air conditioner, coffee machine, dishwasher,"
-                 "washing machine, oven, vacuum cleaner, projector, printer, sprinkler, alarm, ceiling light, kettle,"
-                 "toaster, router, computer, dryer, floor lamp, fireplace")
+_ROOMS = words(
+    "kitchen, bedroom, bathroom, living room, dining room, garage, hallway, office, garden, cellar, attic,"
+    "playroom, balcony, guest room, library, workshop"
+)
+_DEVICES = words(
+    "lights, lamp, fan, heater, television, speaker, radio, air conditioner, coffee machine, dishwasher,"
+    "washing machine, oven, vacuum cleaner, projector, printer, sprinkler, alarm, ceiling light, kettle,"
+    "toaster, router, computer, dryer, floor lamp, fireplace"
+)
 _OPENINGS = words("door, window, blinds, curtains, front door, back door, gate, shutters, skylight, cat flap")
-_COLOURS = words("red, green, blue, yellow, purple, orange, white, pink, warm white, turquoise, silver, violet")
-_CITIES = words("London, Paris, Berlin, Madrid, Rome, Vienna, Tokyo, Chicago, Boston, Dublin, Lisbon, Oslo, Sydney,"
-                "Toronto, Cairo, Athens, Denver, Seattle, Glasgow, Prague, Warsaw, Geneva, Hamburg, Munich, Zurich,"
-                "Brussels, Helsinki, Manchester")
+_COLOURS = words(
+    "red, green, blue, yellow, purple, orange, white, pink, warm white, turquoise, silver, violet"
+)
+_CITIES = words(
+    "London, Paris, Berlin, Madrid, Rome, Vienna, Tokyo, Chicago, Boston, Dublin, Lisbon, Oslo, Sydney,"
+    "Toronto, Cairo, Athens, Denver, Seattle, Glasgow, Prague, Warsaw, Geneva, Hamburg, Munich, Zurich,"
+    "Brussels, Helsinki, Manchester"
+)
 _DAYS = words("Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday")
-_MONTHS = words("January, February, March, April, May, June, July, August, September, October, November, December")
-_WHENS = words("today, tomorrow, tonight, this evening, this weekend, this afternoon, next week, tomorrow morning,"
-               "next month, on the weekend")
-_NAMES = words("Alice, Robert, Maria, David, Susan, Peter, Laura, Thomas, Emma, Daniel, Sophie, George, Helen, Martin,"
-               "Julia, Oliver, Victor, Grace, Henry, Nora, Simon, Clara, Lucas, Amanda")
-_PEOPLE = [*_NAMES, *words("mum, dad, grandma, my brother, my sister, the doctor, the dentist, the office, my boss,"
-                           "the neighbours, the plumber")]
-_GROCERIES = words("milk, bread, eggs, butter, cheese, apples, bananas, tomatoes, potatoes, onions, rice, pasta, coffee,"
-                   "tea, sugar, flour, chicken, fish, yogurt, orange juice, olive oil, soap, shampoo, toilet paper,"
-                   "chocolate, honey, carrots, lemons, salt, pepper, batteries, cat food, mushrooms, garlic, spinach,"
-                   "strawberries, candles, light bulbs")
-_MUSIC = words("jazz, rock, classical music, pop, country, blues, hip hop, folk music, electronic music, soul, reggae,"
-               "opera, piano music, guitar music, dance music, relaxing music, film music")
-_CHORES = words("call the bank, water the plants, take out the rubbish, feed the cat, walk the dog, pay the rent,"
-                "buy a present, clean the windows, pick up the children, send the report, take my medicine,"
-                "book a table, charge the car, check the mail, wash the dishes, return the books, start the laundry,"
-                "renew the passport, cook dinner, repair the bicycle, order the tickets, print the documents,"
-                "iron the shirts, measure my blood pressure")
-_EVENTS = words("meeting, dentist appointment, birthday party, lunch, dinner, piano lesson, conference call,"
-                "football game, yoga class, job interview, flight, haircut, concert, parents' evening, workshop,"
-                "breakfast, theatre visit")
-_ORDINALS = words("first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,"
-                  "fifteenth, twentieth, thirtieth")
-_PLACES = words("gas station, hospital, pharmacy, supermarket, restaurant, car park, bakery, museum, post office,"
-                "swimming pool, railway station, airport, hotel, bookshop")
+_MONTHS = words(
+    "January, February, March, April, May, June, July, August, September, October, November, December"
+)
+_WHENS = words(
+    "today, tomorrow, tonight, this evening, this weekend, this afternoon, next week, tomorrow morning,"
+    "next month, on the weekend"
+)
+_NAMES = words(
+    "Alice, Robert, Maria, David, Susan, Peter, Laura, Thomas, Emma, Daniel, Sophie, George, Helen, Martin,"
+    "Julia, Oliver, Victor, Grace, Henry, Nora, Simon, Clara, Lucas, Amanda"
+)
+_PEOPLE = [
+    *_NAMES,
+    *words(
+        "mum, dad, grandma, my brother, my sister, the doctor, the dentist, the office, my boss,"
+        "the neighbours, the plumber"
+    ),
+]
+_GROCERIES = words(
+    "milk, bread, eggs, butter, cheese, apples, bananas, tomatoes, potatoes, onions, rice, pasta, coffee,"
+    "tea, sugar, flour, chicken, fish, yogurt, orange juice, olive oil, soap, shampoo, toilet paper,"
+    "chocolate, honey, carrots, lemons, salt, pepper, batteries, cat food, mushrooms, garlic, spinach,"
+    "strawberries, candles, light bulbs"
+)
+_MUSIC = words(
+    "jazz, rock, classical music, pop, country, blues, hip hop, folk music, electronic music, soul, reggae,"
+    "opera, piano music, guitar music, dance music, relaxing music, film music"
+)
+_CHORES = words(
+    "call the bank, water the plants, take out the rubbish, feed the cat, walk the dog, pay the rent,"
+    "buy a present, clean the windows, pick up the children, send the report, take my medicine,"
+    "book a table, charge the car, check the mail, wash the dishes, return the books, start the laundry,"
+    "renew the passport, cook dinner, repair the bicycle, order the tickets, print the documents,"
+    "iron the shirts, measure my blood pressure"
+)
+_EVENTS = words(
+    "meeting, dentist appointment, birthday party, lunch, dinner, piano lesson, conference call,"
+    "football game, yoga class, job interview, flight, haircut, concert, parents' evening, workshop,"
+    "breakfast, theatre visit"
+)
+_ORDINALS = words(
+    "first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth,"
+    "fifteenth, twentieth, thirtieth"
+)
+_PLACES = words(
+    "gas station, hospital, pharmacy, supermarket, restaurant, car park, bakery, museum, post office,"
+    "swimming pool, railway station, airport, hotel, bookshop"
+)
 _MEDIA = words("music, movie, song, podcast, radio, audiobook, video, playlist, recording")
-_DISHES = words("pancakes, tomato soup, apple pie, chicken curry, vegetable soup, pizza, fried rice, potato salad")
+_DISHES = words(
+    "pancakes, tomato soup, apple pie, chicken curry, vegetable soup, pizza, fried rice, potato salad"
+)
 _MODES = words("night, holiday, movie, party, morning, sleep, cleaning, energy saving, guest")
 
 _LEXICON = sorted({
@@ -99,10 +135,28 @@ _LEXICON = sorted({
 ENGLISH = Grammar(
     language="en",
     slots={
-        "room": _ROOMS, "device": _DEVICES, "opening": _OPENINGS, "colour": _COLOURS, "city": _CITIES, "day": _DAYS,
-        "month": _MONTHS, "when": _WHENS, "name": _NAMES, "person": _PEOPLE, "grocery": _GROCERIES, "music": _MUSIC,
-        "chore": _CHORES, "event": _EVENTS, "ordinal": _ORDINALS, "place": _PLACES, "medium": _MEDIA,
-        "dish": _DISHES, "mode": _MODES, "clock": _clock, "duration": _duration, "digits": _digits,
+        "room": _ROOMS,
+        "device": _DEVICES,
+        "opening": _OPENINGS,
+        "colour": _COLOURS,
+        "city": _CITIES,
+        "day": _DAYS,
+        "month": _MONTHS,
+        "when": _WHENS,
+        "name": _NAMES,
+        "person": _PEOPLE,
+        "grocery": _GROCERIES,
+        "music": _MUSIC,
+        "chore": _CHORES,
+        "event": _EVENTS,
+        "ordinal": _ORDINALS,
+        "place": _PLACES,
+        "medium": _MEDIA,
+        "dish": _DISHES,
+        "mode": _MODES,
+        "clock": _clock,
+        "duration": _duration,
+        "digits": _digits,
         "number": lambda rng: number(rng.randint(1, 99)),
         "large": lambda rng: number(rng.randint(100, 999)),
         "degrees": lambda rng: number(rng.randint(12, 30)),
@@ -112,12 +166,25 @@ ENGLISH = Grammar(
         "mood": words("happy, slow, old, new, loud, quiet, famous, popular, cheerful"),
         "weather": words("rain, snow, be sunny, be cold, be windy, be warm, freeze, be foggy"),
         "language": words("French, German, Spanish, Italian, Japanese, Portuguese, Polish, Swedish"),
-        "phrase": words("hello, good night, thank you, please, where is the station, good morning, how are you"),
-        "machine": words("dishwasher, washing machine, coffee machine, vacuum cleaner, oven, sprinkler, dryer"),
+        "phrase": words(
+            "hello, good night, thank you, please, where is the station, good morning, how are you"
+        ),
+        "machine": words(
+            "dishwasher, washing machine, coffee machine, vacuum cleaner, oven, sprinkler, dryer"
+        ),
         "news": words("messages, emails, news, calendar, shopping list, notes, reminders"),
-        "message": ["I am late", "I will be home soon", "dinner is ready", "see you at {clock}", "call me back",
-                    "I am at the {place}", "happy birthday", "thank you", "we need more {grocery}",
-                    "the train is late"],
+        "message": [
+            "I am late",
+            "I will be home soon",
+            "dinner is ready",
+            "see you at {clock}",
+            "call me back",
+            "I am at the {place}",
+            "happy birthday",
+            "thank you",
+            "we need more {grocery}",
+            "the train is late",
+        ],
     },
     statements=[
         "turn {on_off} the {device}[ in the {room}]",
@@ -194,8 +261,10 @@ ENGLISH = Grammar(
         "who is coming to the {event} on {day}",
         "how long does it take to the {place}",
     ],
-    interjections=words("yes, no, stop, please, thank you, cancel, never mind, good morning, good night, hello, okay,"
-                        "help, continue, repeat that, louder, of course"),
+    interjections=words(
+        "yes, no, stop, please, thank you, cancel, never mind, good morning, good night, hello, okay,"
+        "help, continue, repeat that, louder, of course"
+    ),
     joints=[" and ", " and then ", ", then ", ", after that "],
     lexicon=_LEXICON,
 )

@@ -7,8 +7,10 @@ import random
 
 from .grammar import Grammar, words
 
-_ONES = words("null, eins, zwei, drei, vier, fünf, sechs, sieben, acht, neun, zehn, elf, zwölf, dreizehn, vierzehn,"
-              "fünfzehn, sechzehn, siebzehn, achtzehn, neunzehn")
+_ONES = words(
+    "null, eins, zwei, drei, vier, fünf, sechs, sieben, acht, neun, zehn, elf, zwölf, dreizehn, vierzehn,"
+    "fünfzehn, sechzehn, siebzehn, achtzehn, neunzehn"
+)
 _TENS = words("zwanzig, dreißig, vierzig, fünfzig, sechzig, siebzig, achtzig, neunzig")
 
 
@@ -48,68 +50,111 @@ def _clock(rng: random.Random) -> str:
 
 
 def _duration(rng: random.Random) -> str:
-    return rng.choice([
-        f"{number(rng.randint(2, 59))} Minuten",
-        f"{number(rng.randint(2, 59))} Sekunden",
-        f"{number(rng.randint(2, 24))} Stunden",
-        rng.choice(["einer Stunde", "einer halben Stunde", "einer Minute", "einer Viertelstunde"]),
-    ])
+    return rng.choice(
+        [
+            f"{number(rng.randint(2, 59))} Minuten",
+            f"{number(rng.randint(2, 59))} Sekunden",
+            f"{number(rng.randint(2, 24))} Stunden",
+            rng.choice(["einer Stunde", "einer halben Stunde", "einer Minute", "einer Viertelstunde"]),
+        ]
+    )
 
 
 def _digits(rng: random.Random) -> str:
     return " ".join(_ONES[rng.randrange(10)] for _ in range(rng.randint(3, 6)))
 
 
-_IN_ROOMS = words("in der Küche, im Schlafzimmer, im Bad, im Wohnzimmer, im Esszimmer, in der Garage, im Flur, im Büro,"
-                  "im Garten, im Keller, auf dem Dachboden, im Kinderzimmer, auf dem Balkon, im Gästezimmer,"
-                  "in der Werkstatt, auf der Terrasse")
-_DEVICES = words("das Licht, die Lampe, den Ventilator, die Heizung, den Fernseher, den Lautsprecher, das Radio,"
-                 "die Klimaanlage, die Kaffeemaschine, die Spülmaschine, die Waschmaschine, den Backofen,"
-                 "den Staubsauger, den Drucker, die Alarmanlage, die Deckenlampe, den Wasserkocher, den Rechner,"
-                 "den Trockner, die Stehlampe, den Kamin, die Stereoanlage, die Nachttischlampe")
-_OPENINGS = words("die Tür, das Fenster, die Jalousien, die Vorhänge, die Haustür, das Garagentor, die Rollläden,"
-                  "das Dachfenster, das Gartentor, die Balkontür")
+_IN_ROOMS = words(
+    "in der Küche, im Schlafzimmer, im Bad, im Wohnzimmer, im Esszimmer, in der Garage, im Flur, im Büro,"
+    "im Garten, im Keller, auf dem Dachboden, im Kinderzimmer, auf dem Balkon, im Gästezimmer,"
+    "in der Werkstatt, auf der Terrasse"
+)
+_DEVICES = words(
+    "das Licht, die Lampe, den Ventilator, die Heizung, den Fernseher, den Lautsprecher, das Radio,"
+    "die Klimaanlage, die Kaffeemaschine, die Spülmaschine, die Waschmaschine, den Backofen,"
+    "den Staubsauger, den Drucker, die Alarmanlage, die Deckenlampe, den Wasserkocher, den Rechner,"
+    "den Trockner, die Stehlampe, den Kamin, die Stereoanlage, die Nachttischlampe"
+)
+_OPENINGS = words(
+    "die Tür, das Fenster, die Jalousien, die Vorhänge, die Haustür, das Garagentor, die Rollläden,"
+    "das Dachfenster, das Gartentor, die Balkontür"
+)
 _COLOURS = words("Rot, Grün, Blau, Gelb, Lila, Orange, Weiß, Rosa, Türkis, Violett, Silber, Warmweiß")
-_CITIES = words("London, Paris, Berlin, Madrid, Rom, Wien, Tokio, Hamburg, München, Köln, Frankfurt, Stuttgart, Leipzig,"
-                "Dresden, Zürich, Bern, Salzburg, Prag, Warschau, Brüssel, Kopenhagen, Lissabon, Athen, Hannover,"
-                "Nürnberg, Bremen, Innsbruck, Düsseldorf")
+_CITIES = words(
+    "London, Paris, Berlin, Madrid, Rom, Wien, Tokio, Hamburg, München, Köln, Frankfurt, Stuttgart, Leipzig,"
+    "Dresden, Zürich, Bern, Salzburg, Prag, Warschau, Brüssel, Kopenhagen, Lissabon, Athen, Hannover,"
+    "Nürnberg, Bremen, Innsbruck, Düsseldorf"
+)
 _DAYS = words("Montag, Dienstag, Mittwoch, Donnerstag, Freitag, Samstag, Sonntag")
-_MONTHS = words("Januar, Februar, März, April, Mai, Juni, Juli, August, September, Oktober, November, Dezember")
-_WHENS = words("heute, morgen, heute Abend, am Wochenende, heute Nachmittag, nächste Woche, morgen früh, übermorgen,"
-               "heute Nacht, nächsten Monat")
-_NAMES = words("Anna, Jürgen, Maria, David, Susanne, Peter, Laura, Thomas, Emma, Daniel, Sophie, Georg, Helene, Martin,"
-               "Julia, Oliver, Käthe, Günter, Heinrich, Nora, Stefan, Ursula, Björn, Franziska")
-_PEOPLE = [*_NAMES, *words("Mama, Papa, Oma, meinen Bruder, meine Schwester, den Arzt, den Zahnarzt, das Büro,"
-                           "meinen Chef, die Nachbarn, den Klempner, die Schule")]
-_GROCERIES = words("Milch, Brot, Eier, Butter, Käse, Äpfel, Bananen, Tomaten, Kartoffeln, Zwiebeln, Reis, Nudeln,"
-                   "Kaffee, Tee, Zucker, Mehl, Hähnchen, Fisch, Joghurt, Orangensaft, Olivenöl, Seife,"
-                   "Toilettenpapier, Schokolade, Honig, Möhren, Zitronen, Salz, Pfeffer, Batterien, Katzenfutter,"
-                   "Pilze, Knoblauch, Spinat, Erdbeeren, Kerzen, Glühbirnen, Brötchen, Gemüse, Nüsse")
-_MUSIC = words("Jazz, Rockmusik, klassische Musik, Popmusik, Volksmusik, Blues, elektronische Musik, Soul, Reggae,"
-               "Opernmusik, Klaviermusik, Gitarrenmusik, Tanzmusik, Filmmusik, Weihnachtslieder, Kinderlieder")
-_CHORES = words("die Bank anzurufen, die Blumen zu gießen, den Müll rauszubringen, die Katze zu füttern,"
-                "mit dem Hund zu gehen, die Miete zu überweisen, ein Geschenk zu kaufen, die Fenster zu putzen,"
-                "die Kinder abzuholen, den Bericht zu schicken, die Tabletten zu nehmen, einen Tisch zu bestellen,"
-                "das Auto zu laden, die Post zu holen, das Geschirr zu spülen, die Bücher zurückzugeben,"
-                "die Wäsche zu waschen, den Pass zu verlängern, das Essen zu kochen, das Fahrrad zu reparieren,"
-                "die Karten zu kaufen, die Hemden zu bügeln, den Kuchen zu backen")
-_EVENTS = words("die Besprechung, den Zahnarzttermin, die Geburtstagsfeier, das Mittagessen, das Abendessen,"
-                "die Klavierstunde, das Fußballspiel, den Yogakurs, das Vorstellungsgespräch, den Flug,"
-                "den Friseurtermin, das Konzert, den Elternabend, das Frühstück, die Führung")
-_ORDINALS = words("ersten, zweiten, dritten, vierten, fünften, sechsten, siebten, achten, neunten, zehnten, elften,"
-                  "zwölften, fünfzehnten, zwanzigsten, dreißigsten")
-_TO_PLACES = words("zur Tankstelle, zum Krankenhaus, zur Apotheke, zum Supermarkt, zum Restaurant, zum Parkhaus,"
-                   "zur Bäckerei, zum Museum, zur Post, zum Schwimmbad, zum Bahnhof, zum Flughafen, zum Hotel,"
-                   "zur Buchhandlung, zum Rathaus")
-_MEDIA = words("die Musik, den Film, das Lied, die Sendung, das Radio, das Hörbuch, das Video, die Wiedergabeliste,"
-               "die Aufnahme")
-_DISHES = words("Pfannkuchen, Tomatensuppe, Apfelkuchen, Hühnersuppe, Gemüsesuppe, Pizza, Kartoffelsalat, Käsespätzle,"
-                "Grünkohl, Rührei")
-_MODES = words("Nachtmodus, Urlaubsmodus, Filmmodus, Partymodus, Morgenmodus, Schlafmodus, Putzmodus, Sparmodus,"
-               "Gästemodus")
-_MACHINES = words("die Spülmaschine, die Waschmaschine, die Kaffeemaschine, den Staubsauger, den Backofen,"
-                  "den Rasensprenger, den Trockner")
-_LANGUAGES = words("Französisch, Englisch, Spanisch, Italienisch, Japanisch, Polnisch, Schwedisch, Griechisch")
+_MONTHS = words(
+    "Januar, Februar, März, April, Mai, Juni, Juli, August, September, Oktober, November, Dezember"
+)
+_WHENS = words(
+    "heute, morgen, heute Abend, am Wochenende, heute Nachmittag, nächste Woche, morgen früh, übermorgen,"
+    "heute Nacht, nächsten Monat"
+)
+_NAMES = words(
+    "Anna, Jürgen, Maria, David, Susanne, Peter, Laura, Thomas, Emma, Daniel, Sophie, Georg, Helene, Martin,"
+    "Julia, Oliver, Käthe, Günter, Heinrich, Nora, Stefan, Ursula, Björn, Franziska"
+)
+_PEOPLE = [
+    *_NAMES,
+    *words(
+        "Mama, Papa, Oma, meinen Bruder, meine Schwester, den Arzt, den Zahnarzt, das Büro,"
+        "meinen Chef, die Nachbarn, den Klempner, die Schule"
+    ),
+]
+_GROCERIES = words(
+    "Milch, Brot, Eier, Butter, Käse, Äpfel, Bananen, Tomaten, Kartoffeln, Zwiebeln, Reis, Nudeln,"
+    "Kaffee, Tee, Zucker, Mehl, Hähnchen, Fisch, Joghurt, Orangensaft, Olivenöl, Seife,"
+    "Toilettenpapier, Schokolade, Honig, Möhren, Zitronen, Salz, Pfeffer, Batterien, Katzenfutter,"
+    "Pilze, Knoblauch, Spinat, Erdbeeren, Kerzen, Glühbirnen, Brötchen, Gemüse, Nüsse"
+)
+_MUSIC = words(
+    "Jazz, Rockmusik, klassische Musik, Popmusik, Volksmusik, Blues, elektronische Musik, Soul, Reggae,"
+    "Opernmusik, Klaviermusik, Gitarrenmusik, Tanzmusik, Filmmusik, Weihnachtslieder, Kinderlieder"
+)
+_CHORES = words(
+    "die Bank anzurufen, die Blumen zu gießen, den Müll rauszubringen, die Katze zu füttern,"
+    "mit dem Hund zu gehen, die Miete zu überweisen, ein Geschenk zu kaufen, die Fenster zu putzen,"
+    "die Kinder abzuholen, den Bericht zu schicken, die Tabletten zu nehmen, einen Tisch zu bestellen,"
+    "das Auto zu laden, die Post zu holen, das Geschirr zu spülen, die Bücher zurückzugeben,"
+    "die Wäsche zu waschen, den Pass zu verlängern, das Essen zu kochen, das Fahrrad zu reparieren,"
+    "die Karten zu kaufen, die Hemden zu bügeln, den Kuchen zu backen"
+)
+_EVENTS = words(
+    "die Besprechung, den Zahnarzttermin, die Geburtstagsfeier, das Mittagessen, das Abendessen,"
+    "die Klavierstunde, das Fußballspiel, den Yogakurs, das Vorstellungsgespräch, den Flug,"
+    "den Friseurtermin, das Konzert, den Elternabend, das Frühstück, die Führung"
+)
+_ORDINALS = words(
+    "ersten, zweiten, dritten, vierten, fünften, sechsten, siebten, achten, neunten, zehnten, elften,"
+    "zwölften, fünfzehnten, zwanzigsten, dreißigsten"
+)
+_TO_PLACES = words(
+    "zur Tankstelle, zum Krankenhaus, zur Apotheke, zum Supermarkt, zum Restaurant, zum Parkhaus,"
+    "zur Bäckerei, zum Museum, zur Post, zum Schwimmbad, zum Bahnhof, zum Flughafen, zum Hotel,"
+    "zur Buchhandlung, zum Rathaus"
+)
+_MEDIA = words(
+    "die Musik, den Film, das Lied, die Sendung, das Radio, das Hörbuch, das Video, die Wiedergabeliste,"
+    "die Aufnahme"
+)
+_DISHES = words(
+    "Pfannkuchen, Tomatensuppe, Apfelkuchen, Hühnersuppe, Gemüsesuppe, Pizza, Kartoffelsalat, Käsespätzle,"
+    "Grünkohl, Rührei"
+)
+_MODES = words(
+    "Nachtmodus, Urlaubsmodus, Filmmodus, Partymodus, Morgenmodus, Schlafmodus, Putzmodus, Sparmodus,"
+    "Gästemodus"
+)
+_MACHINES = words(
+    "die Spülmaschine, die Waschmaschine, die Kaffeemaschine, den Staubsauger, den Backofen,"
+    "den Rasensprenger, den Trockner"
+)
+_LANGUAGES = words(
+    "Französisch, Englisch, Spanisch, Italienisch, Japanisch, Polnisch, Schwedisch, Griechisch"
+)
 
 
 def _noun(phrase: str) -> str:
@@ -126,11 +171,30 @@ _LEXICON = sorted({
 GERMAN = Grammar(
     language="de",
     slots={
-        "room": _IN_ROOMS, "device": _DEVICES, "opening": _OPENINGS, "colour": _COLOURS, "city": _CITIES, "day": _DAYS,
-        "month": _MONTHS, "when": _WHENS, "name": _NAMES, "person": _PEOPLE, "grocery": _GROCERIES, "music": _MUSIC,
-        "chore": _CHORES, "event": _EVENTS, "ordinal": _ORDINALS, "place": _TO_PLACES, "medium": _MEDIA,
-        "dish": _DISHES, "mode": _MODES, "machine": _MACHINES, "language": _LANGUAGES,
-        "clock": _clock, "duration": _duration, "digits": _digits,
+        "room": _IN_ROOMS,
+        "device": _DEVICES,
+        "opening": _OPENINGS,
+        "colour": _COLOURS,
+        "city": _CITIES,
+        "day": _DAYS,
+        "month": _MONTHS,
+        "when": _WHENS,
+        "name": _NAMES,
+        "person": _PEOPLE,
+        "grocery": _GROCERIES,
+        "music": _MUSIC,
+        "chore": _CHORES,
+        "event": _EVENTS,
+        "ordinal": _ORDINALS,
+        "place": _TO_PLACES,
+        "medium": _MEDIA,
+        "dish": _DISHES,
+        "mode": _MODES,
+        "machine": _MACHINES,
+        "language": _LANGUAGES,
+        "clock": _clock,
+        "duration": _duration,
+        "digits": _digits,
         "number": lambda rng: number(rng.randint(2, 99)),
         "large": lambda rng: number(rng.randint(100, 999)),
         "degrees": lambda rng: number(rng.randint(12, 30)),
@@ -138,13 +202,26 @@ GERMAN = Grammar(
         "on_off": ["ein", "aus"],
         "open_close": ["öffne", "schließe"],
         "up_down": ["lauter", "leiser"],
-        "weather": words("regnen, schneien, sonnig sein, kalt sein, windig sein, warm sein, frieren, neblig sein"),
-        "phrase": words("guten Tag, gute Nacht, danke schön, bitte, wo ist der Bahnhof, guten Morgen, wie geht es dir"),
-        "news": words("meine Nachrichten, meine E-Mails, die Neuigkeiten, meinen Kalender, die Einkaufsliste,"
-                      "meine Notizen, meine Erinnerungen"),
-        "message": ["dass ich später komme", "dass ich gleich zu Hause bin", "dass das Essen fertig ist",
-                    "dass wir uns um {clock} treffen", "dass der Zug Verspätung hat", "dass wir {grocery} brauchen",
-                    "dass ich im Büro bin", "dass alles in Ordnung ist"],
+        "weather": words(
+            "regnen, schneien, sonnig sein, kalt sein, windig sein, warm sein, frieren, neblig sein"
+        ),
+        "phrase": words(
+            "guten Tag, gute Nacht, danke schön, bitte, wo ist der Bahnhof, guten Morgen, wie geht es dir"
+        ),
+        "news": words(
+            "meine Nachrichten, meine E-Mails, die Neuigkeiten, meinen Kalender, die Einkaufsliste,"
+            "meine Notizen, meine Erinnerungen"
+        ),
+        "message": [
+            "dass ich später komme",
+            "dass ich gleich zu Hause bin",
+            "dass das Essen fertig ist",
+            "dass wir uns um {clock} treffen",
+            "dass der Zug Verspätung hat",
+            "dass wir {grocery} brauchen",
+            "dass ich im Büro bin",
+            "dass alles in Ordnung ist",
+        ],
     },
     statements=[
         "schalte {device} {room} {on_off}",
@@ -218,8 +295,10 @@ GERMAN = Grammar(
         "wie lange dauert der Weg {place}",
         "wer kommt am {day} zum Essen",
     ],
-    interjections=words("ja, nein, halt, bitte, danke schön, abbrechen, vergiss es, guten Morgen, gute Nacht, hallo,"
-                        "in Ordnung, Hilfe, weiter, noch einmal, lauter, natürlich"),
-    joints=[" und ", " und dann ", ", danach ", ", außerdem "],
+    interjections=words(
+        "ja, nein, halt, bitte, danke schön, abbrechen, vergiss es, guten Morgen, gute Nacht, hallo,"
+        "in Ordnung, Hilfe, weiter, noch einmal, lauter, natürlich"
+    ),
+    joints=[" und ", ", "],
     lexicon=_LEXICON,
 )
