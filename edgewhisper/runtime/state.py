@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgewhisper.artifact import atomic_file
+from edgewhisper.atomic import atomic_file
 
 FILE = "state.json"
 _KEPT_ENTRIES = 1000  # per section, the newest; files are replaced and their keys never come back
