@@ -61,9 +61,7 @@ class LogMel:
             if n_pending < step + self._n_fft:
                 continue
             buffer = np.concatenate(pending)
-            while (
-                len(buffer) >= step + self._n_fft
-            ):  # at least one more frame follows: this is not the dropped one
+            while len(buffer) >= step + self._n_fft:  # one frame more, which may be dropped
                 yield self._block_power(buffer, _BLOCK_FRAMES)
                 buffer = buffer[step:]
             pending, n_pending = [buffer], len(buffer)
