@@ -15,6 +15,7 @@ from edgewhisper.errors import CheckpointError
 from .checkpoint import expected_shapes
 from .generation import ENGLISH_ONLY_VOCABULARY
 from .json_file import read_json_object
+from .transformers_folder import read_dimensions
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent / "demo"
@@ -122,8 +123,6 @@ def _v3(decoder_layers: int) -> ModelDimensions:
 
 
 def _bundled() -> tuple[ModelCard, ...]:
-    from .transformers_folder import read_dimensions
-
     path = DEMO_FOLDER / "config.json"
     if not path.is_file():
         return ()

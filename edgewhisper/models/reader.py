@@ -28,6 +28,13 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
         CheckpointError: there is no such checkpoint, or it cannot be read or is not Whisper.
         MissingDependencyError: the kind of checkpoint needs a package that is not installed.
     """
+    try:
+        return _read(source)
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or source}: cannot be read ({error.strerror})") from None
+
+
+def _read(source: str | Path) -> Checkpoint:
     name = str(source)
     card = _card_named(name) if isinstance(source, str) else None
     if card is not None and card.name == DEMO:

@@ -117,22 +117,23 @@ def write_ggml(
     dimensions: ModelDimensions,
     state: Mapping[str, Array],
     base_tokens: tuple[bytes, ...],
-    encode: Callable[[Array], tuple[int, bytes]] = lambda array: (0, array.astype("<f4").tobytes()),
+    encode: Callable[[Array], tuple[int, bytes]] | None = None,
 ) -> Path:
-    """A whisper.cpp model.
+    """A whisper.cpp model, with an empty mel filter bank.
 
     Args:
         path: the file.
         dimensions: its shape.
         state: OpenAI's name -> array.
         base_tokens: the vocabulary without special tokens.
-        encode: matrix -> ggml's number for the type, and the bytes; everything else is float32.
+        encode: matrix -> ggml's number for the type, and the bytes. Filters are float16 then, the rest float32, as
+            whisper.cpp expects. None: all float32.
     """
     dims = openai_dims(dimensions)
     order = "n_vocab n_audio_ctx n_audio_state n_audio_head n_audio_layer n_text_ctx n_text_state n_text_head n_text_layer n_mels"
-    n_frequencies, float16_model = 201, 1
+    n_frequencies = 201
     with path.open("wb") as file:
-        file.write(struct.pack("<12i", 0x67676D6C, *(dims[key] for key in order.split()), float16_model))
+        file.write(struct.pack("<12i", 0x67676D6C, *(dims[key] for key in order.split()), int(encode is not None)))
         file.write(struct.pack("<2i", dimensions.n_mels, n_frequencies))
         file.write(bytes(4 * dimensions.n_mels * n_frequencies))
         file.write(struct.pack("<i", len(base_tokens)))
@@ -140,8 +141,11 @@ def write_ggml(
             file.write(struct.pack("<i", len(token)) + token)
         for name, array in state.items():
             stored = array[:, None] if name in ("encoder.conv1.bias", "encoder.conv2.bias") else array
-            is_matrix = array.ndim == 2 and "positional" not in name
-            kind, data = encode(array) if is_matrix else (0, stored.astype("<f4").tobytes())
+            kind, data = 0, stored.astype("<f4").tobytes()
+            if encode and array.ndim == 2 and "positional" not in name:
+                kind, data = encode(array)
+            elif encode and array.ndim == 3:
+                kind, data = 1, stored.astype("<f2").tobytes()
             file.write(struct.pack("<3i", stored.ndim, len(name), kind))
             file.write(struct.pack(f"<{stored.ndim}i", *stored.shape[::-1]) + name.encode() + data)
     return path

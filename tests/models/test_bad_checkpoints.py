@@ -1,5 +1,7 @@
 """Checkpoints that cannot be read: one clear line each, and nothing in them is run."""
 
+import errno
+import io
 import json
 import pickle
 import struct
@@ -208,6 +210,22 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     assert "config.json: missing" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_files_without_permission_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = write_small_folder(tmp_path / "small")
+    open_file = io.open
+
+    def refuse(file: Any, *args: Any, **options: Any) -> Any:  # a real refusal does not reach the superuser
+        if Path(file).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return open_file(file, *args, **options)
+
+    monkeypatch.setattr("io.open", refuse)
+    assert error_of(folder) == f"{folder / name}: cannot be read (Permission denied)"
 
 
 class RunsWhenUnpickled:

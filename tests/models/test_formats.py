@@ -111,6 +111,7 @@ def test_ggml_f16_stays_float16(small: Checkpoint, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["decoder.layers.0.fc1.weight"], expected)
     assert found["decoder.layers.0.fc1.weight"].dtype == np.float16
     assert found["decoder.layers.0.fc1.bias"].dtype == np.float32
+    assert found["encoder.conv1.weight"].dtype == np.float16
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q5_0", "Q5_1", "Q8_0"])

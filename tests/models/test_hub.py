@@ -38,7 +38,7 @@ class SmallHubHandler(http.server.BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        known = ("/api/models/someone/small", f"/api/models/someone/small/revision/main")
+        known = ("/api/models/someone/small", "/api/models/someone/small/revision/main")
         file = self.server.folder / Path(self.path).name
         if self.path in known:
             files = [{"rfilename": path.name} for path in sorted(self.server.folder.iterdir())]
