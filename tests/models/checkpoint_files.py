@@ -133,7 +133,9 @@ def write_ggml(
     order = "n_vocab n_audio_ctx n_audio_state n_audio_head n_audio_layer n_text_ctx n_text_state n_text_head n_text_layer n_mels"
     n_frequencies = 201
     with path.open("wb") as file:
-        file.write(struct.pack("<12i", 0x67676D6C, *(dims[key] for key in order.split()), int(encode is not None)))
+        file.write(
+            struct.pack("<12i", 0x67676D6C, *(dims[key] for key in order.split()), int(encode is not None))
+        )
         file.write(struct.pack("<2i", dimensions.n_mels, n_frequencies))
         file.write(bytes(4 * dimensions.n_mels * n_frequencies))
         file.write(struct.pack("<i", len(base_tokens)))
