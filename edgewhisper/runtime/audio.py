@@ -7,7 +7,6 @@ openai-whisper do; NaN, infinite and absurdly large samples are errors that name
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 
-from .ffmpeg import open_with_ffmpeg
 from .pcm import RawFormat, open_pcm, read_wav_header
 from .recording import Recording, open_array
 
@@ -245,11 +243,15 @@ def _open_path(path: str, name: str, raw: RawFormat | None, resources: ExitStack
     try:
         return _open_seekable(file, name, raw, resources)
     except _NotBuiltIn as error:
+        from .ffmpeg import open_with_ffmpeg  # subprocess and tempfile: 10 ms, paid only where they are used
+
         return open_with_ffmpeg(path, name, str(error), resources)
 
 
 def _copy_to_disk(file: BinaryIO, taken: bytes, name: str, resources: ExitStack) -> str:
     """Write what was `taken` from a file and the rest of it to a temporary file, and return its path."""
+    import tempfile
+
     suffix = os.path.splitext(name)[1]  # a hint for ffmpeg
     copy = tempfile.NamedTemporaryFile(prefix="edgewhisper-", suffix=suffix)  # noqa: SIM115
     resources.enter_context(copy)
