@@ -17,9 +17,9 @@ from edgewhisper.errors import BuildError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 
-from . import reference
 from .artifact_writer import write_manifest, write_vocabulary
 from .measurements import Measurements, write_measurements
+from .reference import missing_packages
 
 PRECISIONS = ("fp32",)
 # Graphs, vocabulary and manifest, which come on top of the weights: 3.5 MB for Whisper's vocabulary.
@@ -52,7 +52,7 @@ def build(
         model: what `models.reader.read_checkpoint` reads: a name, hub id, folder or file.
         output: the artifact's folder. An artifact that is there is replaced when the new one is complete.
         precision: of the weights: "fp32".
-        parity: compare the graphs with PyTorch; None: where PyTorch and transformers are installed.
+        parity: compare the graphs with PyTorch; None: where PyTorch, transformers and ONNX Runtime are installed.
         progress: called as each step begins.
 
     Returns:
@@ -68,10 +68,13 @@ def build(
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'; known are {', '.join(PRECISIONS)}")
     _check_replaceable(output)
-    if parity is None:
-        parity = reference.is_available()
-    elif parity:
-        reference.require()
+    missing = missing_packages()
+    if parity and missing:
+        raise MissingDependencyError(
+            f"the parity check needs {', '.join(missing)}; run 'pip install edgewhisper[cpu,torch]' "
+            "or leave out --parity"
+        )
+    parity = not missing if parity is None else parity
     steps = _Steps(progress, total=5 if parity else 3)
 
     with steps("read the checkpoint"):
@@ -144,9 +147,7 @@ def _check_replaceable(output: Path) -> None:
         manifest = json.loads((output / MANIFEST).read_bytes())
         written = {MANIFEST, MEASURED, *(info["name"] for info in manifest["files"])}
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        raise UsageError(
-            f"{output}: exists and is not an artifact; name another folder, or remove it first"
-        ) from None
+        raise UsageError(f"{output}: exists and is not an artifact; name another folder") from None
     if foreign := sorted(found - written):
         raise UsageError(f"{output}: also holds '{foreign[0]}', which would be lost; move it away first")
 

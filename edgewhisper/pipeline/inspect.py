@@ -204,8 +204,8 @@ def _measured_lines(measurements: Measurements | None) -> Lines:
         lines.append(("parity", "not checked"))
     else:
         parity = measurements.parity
-        versions = ", ".join(f"{package} {version}" for package, version in parity.reference.items())
-        lines.append(("parity", f"against {versions}; relative error, at most {parity.tolerance:.0e}"))
+        versions = ", ".join(f"{package} {version}" for package, version in parity.versions.items())
+        lines.append(("parity", f"relative error, at most {parity.tolerance:.0e} ({versions})"))
         for graph, comparisons in parity.graphs.items():
             for kind, found in comparisons.items():
                 same = f", argmax differs in {found.argmax_differences} of {found.rows}" if found.rows else ""

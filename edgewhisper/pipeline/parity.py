@@ -87,12 +87,12 @@ class ParityReport:
     """The outcome of a parity check.
 
     Attributes:
-        reference: package -> version.
+        versions: package -> version, of ONNX Runtime and of the reference.
         tolerance: of every relative error; no argmax may differ.
         graphs: graph file -> kind of result -> comparison.
     """
 
-    reference: dict[str, str]
+    versions: dict[str, str]
     tolerance: float
     graphs: dict[str, dict[str, Comparison]]
 
@@ -116,12 +116,14 @@ def compute_expected(checkpoint: Checkpoint) -> Expected:
 
 def measure_parity(folder: Path, manifest: Manifest, expected: Expected) -> ParityReport:
     """Run the graphs in `folder` on the fixed input and compare."""
+    import onnxruntime
+
     cross_kv = Encoder(folder, manifest, SessionSettings()).run(expected.log_mel)
     graphs = {
         manifest.graph("encoder").file: _compare_cross_kv(cross_kv, expected),
         manifest.graph("decoder").file: _compare_logits(folder, manifest, cross_kv, expected),
     }
-    return ParityReport(dict(expected.versions), TOLERANCE, graphs)
+    return ParityReport({"onnxruntime": onnxruntime.__version__, **expected.versions}, TOLERANCE, graphs)
 
 
 def require_parity(report: ParityReport) -> None:

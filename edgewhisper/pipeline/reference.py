@@ -14,21 +14,10 @@ from edgewhisper.models.checkpoint import Checkpoint
 Floats = NDArray[np.float32]
 
 
-def is_available() -> bool:
-    """Whether PyTorch and transformers are installed; imports neither."""
-    return all(importlib.util.find_spec(package) is not None for package in ("torch", "transformers"))
-
-
-def require() -> None:
-    """Check that the reference can be computed.
-
-    Raises:
-        MissingDependencyError: PyTorch or transformers is not installed.
-    """
-    if not is_available():
-        raise MissingDependencyError(
-            "the parity check needs PyTorch and transformers; run 'pip install edgewhisper[torch]' or leave out --parity"
-        )
+def missing_packages() -> list[str]:
+    """What a parity check needs and is not installed; imports nothing."""
+    packages = ("onnxruntime", "torch", "transformers")
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 class Reference:
@@ -38,9 +27,18 @@ class Reference:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Build the model; needs `require()` to pass."""
-        import torch
-        import transformers
+        """Build the model.
+
+        Raises:
+            MissingDependencyError: PyTorch or transformers is installed but does not load.
+        """
+        try:
+            import torch
+            import transformers
+        except (ImportError, OSError) as error:
+            raise MissingDependencyError(
+                f"PyTorch and transformers do not load here ({error}); repair them or build with --no-parity"
+            ) from None
 
         self.versions = {"torch": str(torch.__version__), "transformers": str(transformers.__version__)}
         dims = checkpoint.dimensions

@@ -24,6 +24,7 @@ from edgewhisper.artifact import (
 )
 from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import BuildStep, build
 from edgewhisper.pipeline.measurements import read_measurements
 from tests.pipeline.observing import run_python, snapshot
@@ -125,12 +126,12 @@ def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", find_others)
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers"])
+@pytest.mark.parametrize("package", ["torch", "transformers", "onnxruntime"])
 def test_parity_is_left_out_where_the_reference_is_not_installed(
     small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     without(package, monkeypatch)
-    with pytest.raises(MissingDependencyError, match=r"edgewhisper\[torch\]"):
+    with pytest.raises(MissingDependencyError, match=rf"needs {package}; .*edgewhisper\[cpu,torch\]"):
         build(small_checkpoint, tmp_path / "asked", parity=True)
     measurements = read_measurements(build(small_checkpoint, tmp_path / "model"))
     assert measurements is not None
@@ -277,4 +278,14 @@ def test_an_interrupted_build_leaves_nothing(small_checkpoint: Path, tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         build(small_checkpoint, tmp_path / "out", parity=False, progress=interrupt)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_pytorch_that_does_not_load_is_one_line(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setattr(build_module, "missing_packages", list)
+    with pytest.raises(MissingDependencyError, match=r"do not load here .*--no-parity"):
+        build(small_checkpoint, tmp_path / "out", parity=True)
     assert not os.listdir(tmp_path)

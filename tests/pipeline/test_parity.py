@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from edgewhisper.artifact import Manifest, load_manifest
 from edgewhisper.errors import BuildError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
+from edgewhisper.models.random_weights import write_random_checkpoint
 from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.pipeline.build import build
+from edgewhisper.pipeline.measurements import read_measurements
 from edgewhisper.pipeline.parity import (
     TOLERANCE,
     Comparison,
@@ -63,6 +66,29 @@ def test_sound_graphs_are_far_within_the_tolerance(
     assert sum(comparison.rows for comparison in report.graphs["decoder.onnx"].values()) == sum(
         len(call.rows) for call in expected.calls
     )
+
+
+def test_the_bundled_model_computes_what_pytorch_computes(tmp_path: Path) -> None:
+    assert_parity(build("demo", tmp_path / "demo", parity=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny.en", "base.en"])
+def test_models_of_whispers_sizes_compute_what_pytorch_computes(name: str, tmp_path: Path) -> None:
+    write_random_checkpoint(name, tmp_path / "checkpoint")
+    assert_parity(build(tmp_path / "checkpoint", tmp_path / "artifact", parity=True))
+
+
+def assert_parity(artifact: Path) -> None:
+    """Check the report of a build: steps and 2 to 16 tokens at once were compared, all within the tolerance."""
+    measurements = read_measurements(artifact)
+    assert measurements is not None
+    assert measurements.parity is not None
+    comparisons = [found for kinds in measurements.parity.graphs.values() for found in kinds.values()]
+    assert len(comparisons) == 5
+    assert max(found.relative_error for found in comparisons) <= TOLERANCE
+    assert sum(found.argmax_differences for found in comparisons) == 0
+    assert sum(found.rows for found in comparisons) >= 64
 
 
 @pytest.mark.slow
