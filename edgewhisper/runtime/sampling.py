@@ -33,6 +33,7 @@ class Sampler:
 
     def __init__(self, vocab_size: int, temperature: float, generator: np.random.Generator) -> None:
         self._scratch = np.empty(vocab_size, dtype=np.float32)
+        self._cumulative = np.empty(vocab_size, dtype=np.float64)
         self._temperature = np.float32(temperature)
         self._generator = generator
 
@@ -43,7 +44,9 @@ class Sampler:
         np.subtract(row, top, out=scratch)
         scratch /= self._temperature
         np.exp(scratch, out=scratch)
-        cumulative = np.cumsum(scratch, dtype=np.float64)
+        cumulative = self._cumulative
+        cumulative[:] = scratch  # before the sum: adding up while converting takes ten times as long
+        np.cumsum(cumulative, out=cumulative)
         # A draw in [0, total) lands right of every token without probability, so a forbidden one is never picked.
         draw = self._generator.random() * cumulative[-1]
         token = int(np.searchsorted(cumulative, draw, side="right"))

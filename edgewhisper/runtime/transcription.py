@@ -161,11 +161,12 @@ class Transcription:
 
     def _segment(self, piece: TimedTokens, frame: int, window: WindowText) -> Segment:
         offset = frame * seconds_per_frame(self._model.audio)
+        # The last window is longer than the recording's rest, and timestamps may lie in its padding.
+        last = self._features.duration
         decoded = window.decoded
         return Segment(
-            start=round(offset + piece.start, 3),
-            # A window is longer than the recording's rest, and a timestamp may lie in its padding.
-            end=round(min(offset + piece.end, self._features.duration), 3),
+            start=round(min(offset + piece.start, last), 3),
+            end=round(min(offset + piece.end, last), 3),
             text=self._model.vocabulary.text(piece.tokens),
             tokens=piece.tokens,
             avg_logprob=decoded.avg_logprob,

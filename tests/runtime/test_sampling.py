@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgewhisper.runtime.sampling import Greedy, Sampler, probability
 from tests.scripted import Floats
@@ -19,9 +20,10 @@ def random_row(seed: int, size: int, n_forbidden: int) -> Floats:
 rows = st.builds(random_row, st.integers(0, 2**32), st.just(50), st.integers(0, 49))
 
 
-def log_softmax(logits: Floats) -> np.ndarray:
-    exact = logits.astype(np.float64)
-    return exact - exact.max() - np.log(np.exp(exact - exact.max()).sum())
+def log_softmax(logits: Floats) -> NDArray[np.float64]:
+    exact: NDArray[np.float64] = logits.astype(np.float64)
+    shifted: NDArray[np.float64] = exact - exact.max()
+    return shifted - float(np.log(np.exp(shifted).sum()))
 
 
 @given(logits=rows)

@@ -77,7 +77,7 @@ def oracle(
             encoded.append(int(input_features[0, 0, 0]))
             return BaseModelOutput(last_hidden_state=input_features)
 
-    class Scripted(WhisperForConditionalGeneration):
+    class Scripted(WhisperForConditionalGeneration):  # type: ignore[misc]
         def forward(  # type: ignore[no-untyped-def]
             self, input_features=None, decoder_input_ids=None, encoder_outputs=None, **_: Any
         ) -> Seq2SeqLMOutput:
@@ -128,7 +128,7 @@ def compare(segments: list[Segment], expected: list[Any], duration: float) -> No
     with_text = [item for item in expected if any(token < END for token in item["tokens"].tolist())]
     assert [list(segment.tokens) for segment in segments] == [item["tokens"].tolist() for item in with_text]
     for segment, item in zip(segments, with_text, strict=True):
-        assert segment.start == pytest.approx(float(item["start"]), abs=1e-3)
+        assert segment.start == pytest.approx(min(float(item["start"]), duration), abs=1e-3)
         # transformers rounds the end of a window without timestamps down to 0.02 s; beyond the recording lies nothing.
         assert segment.end == pytest.approx(min(float(item["end"]), duration), abs=0.0201)
 
@@ -187,7 +187,7 @@ def test_prompts_are_those_of_transformers(script: Logits, total_frames: int, pr
 @given(script=scripts, total_frames=lengths)
 @settings(max_examples=40)
 def test_silent_windows_are_those_of_transformers(script: Logits, total_frames: int) -> None:
-    thresholds = {"logprob_threshold": -1.5, "no_speech_threshold": 0.3}
+    thresholds: dict[str, Any] = {"logprob_threshold": -1.5, "no_speech_threshold": 0.3}
     expected, encoded = oracle(script, total_frames, language="en", **thresholds)
     segments, windows = ours(script, total_frames, replaced(**thresholds))
     compare(segments, expected, total_frames / 100)
