@@ -1,6 +1,7 @@
 """The parity check: sound graphs pass it by far, a change of any tensor fails it, and its reference is transformers'."""
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_the_bundled_model_computes_what_pytorch_computes(tmp_path: Path) -> Non
 def test_models_of_whispers_sizes_compute_what_pytorch_computes(name: str, tmp_path: Path) -> None:
     write_random_checkpoint(name, tmp_path / "checkpoint")
     assert_parity(build(tmp_path / "checkpoint", tmp_path / "artifact", parity=True))
+    shutil.rmtree(tmp_path)  # hundreds of megabytes, which pytest would keep
 
 
 def assert_parity(artifact: Path) -> None:
