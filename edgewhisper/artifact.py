@@ -239,9 +239,15 @@ def verify_file(folder: Path, info: FileInfo) -> None:
 
     Raises:
         IntegrityError: they differ.
+        ArtifactError: the file cannot be read.
     """
-    if sha256_of(folder / info.name) != info.sha256:
-        raise IntegrityError(f"{folder / info.name}: wrong checksum, the file is damaged; {_AGAIN}")
+    path = folder / info.name
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_AGAIN}") from None
+    if found != info.sha256:
+        raise IntegrityError(f"{path}: wrong checksum, the file is damaged; {_AGAIN}")
 
 
 def parse_json(kind: Any, value: Any, where: str) -> Any:

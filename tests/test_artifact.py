@@ -227,3 +227,10 @@ def test_verification_finds_one_wrong_bit(folder: Path) -> None:
     load_manifest(folder)
     with pytest.raises(IntegrityError, match="wrong checksum"):
         verify_file(folder, manifest.files[-1])
+
+
+def test_verification_of_a_file_that_is_gone_is_one_line(folder: Path) -> None:
+    manifest = load_manifest(folder)
+    (folder / "weights.bin").unlink()
+    with pytest.raises(ArtifactError, match=r"weights\.bin: cannot be read \(No such file"):
+        verify_file(folder, manifest.files[-1])
