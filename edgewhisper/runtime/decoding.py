@@ -79,8 +79,11 @@ class DecodingLoop:
     def run(self, prefilled: Prefilled, temperature: float, generator: np.random.Generator) -> Decoded:
         """Decode after a prompt, until end of text or the last position; may be repeated with the same `prefilled`.
 
+        A window may fill the decoder's positions, as in transformers; openai-whisper stops at half of them.
+
         The average log-probability is openai-whisper's: the sum over all tokens and end of text, after the rules, at
-        temperature 1, divided by the number of tokens plus one (also where end of text was not reached).
+        temperature 1, divided by the number of tokens plus one. transformers divides by the tokens alone where end of
+        text was not reached.
         """
         decoder, end_of_text = self._decoder, self._tokens.end_of_text
         row = prefilled.first_row.copy()

@@ -25,31 +25,17 @@ class DecodingOptions:
 
     language: str | None = None  # code or English name; None detects it from the first window
     task: Task = "transcribe"  # "translate" writes English whatever is spoken
-    timestamps: bool = (
-        True  # predict timestamps, which also steer long recordings; False goes window by window
-    )
+    timestamps: bool = True  # they also steer long recordings; False goes window by window
     temperature: float | Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in turn; 0 is greedy
-    compression_ratio_threshold: float | None = (
-        2.4  # text that zlib shrinks more than this is repetitive: next temperature
-    )
-    logprob_threshold: float | None = -1.0  # average log-probability under this is unsure: next temperature
-    no_speech_threshold: float | None = (
-        0.6  # an unsure window with a higher no-speech probability is silence: no text
-    )
-    initial_prompt: str | Sequence[int] | None = (
-        None  # text or token ids before the first window; see `prompt.Context`
-    )
+    compression_ratio_threshold: float | None = 2.4  # above it, text is repetitive: next temperature
+    logprob_threshold: float | None = -1.0  # average log-probability below it is unsure: next temperature
+    no_speech_threshold: float | None = 0.6  # above it, an unsure window is silence and has no text
+    initial_prompt: str | Sequence[int] | None = None  # text or ids to follow; see `prompt.Context`
     condition_on_previous_text: bool = False  # give every window the text so far
-    prompt_reset_on_temperature: float = (
-        0.5  # a window decoded at a higher temperature is not given to the next one
-    )
+    prompt_reset_on_temperature: float = 0.5  # text of a higher temperature is not given to the next window
     suppress_tokens: Sequence[int] | None = None  # ids never written; None is the checkpoint's list
-    suppress_blank: bool = (
-        True  # no blank and no end of text as a window's first token (the checkpoint's list)
-    )
-    max_initial_timestamp: float | None = (
-        None  # latest first timestamp of a window, in seconds; None is the checkpoint's
-    )
+    suppress_blank: bool = True  # no blank and no end of text first in a window (the checkpoint's list)
+    max_initial_timestamp: float | None = None  # of a window, in seconds; None is the checkpoint's
     max_tokens: int | None = None  # per window; None is as many as the model has positions for
     seed: int = 0  # of the draws at temperatures over 0
 

@@ -4,9 +4,10 @@ A rule works on one row of logits, in place, given the tokens sampled before tha
 state: so it can run on every row of a verified run with that row's own prefix.
 
 The rules are those of openai-whisper (`decoding.py`: SuppressBlank, SuppressTokens, ApplyTimestampRules) and of
-transformers (`WhisperTimeStampLogitsProcessor`), which agree on every row whose prefix the rules themselves allow. In
-both, `<|notimestamps|>` is suppressed only while timestamps are wanted, and timestamps are not suppressed where they are
-not wanted: there the prompt's `<|notimestamps|>` alone keeps them away.
+transformers (`WhisperTimeStampLogitsProcessor`), which agree, but for a maximum initial timestamp of 0: to
+openai-whisper that is no maximum, to transformers and here it is the window's beginning. In both, `<|notimestamps|>`
+is suppressed only while timestamps are wanted, and timestamps are not suppressed where they are not wanted: there the
+prompt's `<|notimestamps|>` alone keeps them away.
 """
 
 import math

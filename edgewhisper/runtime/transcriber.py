@@ -123,10 +123,14 @@ class Transcriber:
         prompt = options.initial_prompt or ()
         if isinstance(prompt, str):
             prompt = self._prompt_encoder.encode_prompt(prompt)
-        rate = self.manifest.audio.sample_rate
+        model_rate = self.manifest.audio.sample_rate
         with contextlib.ExitStack() as resources:
             if not isinstance(audio, AudioStream):
-                audio = open_audio(audio, sample_rate=sample_rate or rate, target_rate=rate)
+                audio = open_audio(
+                    audio,
+                    sample_rate=model_rate if sample_rate is None else sample_rate,
+                    target_rate=model_rate,
+                )
             resources.enter_context(audio)
             features = LogMelStream(audio, self.manifest.audio)
             transcription = Transcription(

@@ -184,6 +184,11 @@ def test_an_array_may_have_another_rate(transcriber: Transcriber) -> None:
     assert info.duration == pytest.approx(3.0)
 
 
+def test_a_sample_rate_of_nothing_is_an_error(transcriber: Transcriber) -> None:
+    with pytest.raises(AudioError, match="sample rate of 0"):
+        transcriber.transcribe(tones(0.5), GREEDY, sample_rate=0)
+
+
 def test_text_is_that_of_the_tokens(transcriber: Transcriber) -> None:
     segment = next(transcriber.transcribe(tones(2.0), GREEDY)[0])
     assert isinstance(segment, Segment)
