@@ -28,7 +28,7 @@ from .training import train
 _STEPS = 5500
 _SHARDS = 80
 _PROCESSES = 2
-_BUNDLE = Path(__file__).parents[1] / "models" / "demo"
+BUNDLE = Path(__file__).parents[1] / "models" / "demo"
 
 
 def make_demo_model(work: Path, bundle: Path, steps: int, shards: int, processes: int) -> None:
@@ -91,7 +91,7 @@ def _main() -> int:
         "--work-dir", type=Path, required=True, help="where corpus, checkpoints and figures go"
     )
     parser.add_argument(
-        "--output", type=Path, default=_BUNDLE, help="the finished model (default: the bundled one)"
+        "--output", type=Path, default=BUNDLE, help="the finished model (default: the bundled one)"
     )
     parser.add_argument("--steps", type=int, default=_STEPS, help="training steps (default: %(default)s)")
     parser.add_argument(

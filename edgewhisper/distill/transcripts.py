@@ -97,8 +97,10 @@ def read_table(directory: Path) -> list[Transcript]:
     """
     try:
         with (directory / _TABLE).open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, dialect="excel-tab", quoting=csv.QUOTE_NONE))
-        return [_parse(row) for row in rows]
+            reader = csv.DictReader(stream, dialect="excel-tab", quoting=csv.QUOTE_NONE)
+            if tuple(reader.fieldnames or ()) != _COLUMNS:
+                raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+            return [_parse(row) for row in reader]
     except FileNotFoundError as error:
         raise AudioError(
             f"{directory} has no {_TABLE}: it is not a folder of transcribed recordings"
