@@ -1,9 +1,11 @@
 # `make demo` and `make test` install what they need by themselves; the rest of the targets likewise.
 
-PYTHON    ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON    ?= $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name && break; done)
 VENV      := .venv
 BIN       := $(VENV)/bin
+PEERS     := .venv-baselines
 ARTIFACTS := artifacts
+TRAINING  := training
 RECORDINGS := edgewhisper/models/demo/recordings
 
 # What `make artifacts` builds: a hub id, a model's name, a folder or a file; see `edgewhisper models`.
@@ -43,21 +45,21 @@ format: $(VENV)/dev-installed ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/dev-installed ## Measure speed and memory on this machine
-	$(BIN)/python -m edgewhisper.bench
+bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed and memory on this machine, against other engines
+	$(BIN)/python -m edgewhisper.bench --peers-python $(PEERS)/bin/python
 
-demo-model: $(VENV)/dev-installed ## Train the bundled model anew (hours; needs espeak-ng)
-	$(BIN)/python -m edgewhisper.distill
+demo-model: $(VENV)/dev-installed ## Train the bundled model anew (hours; needs espeak-ng); goes on where it was stopped
+	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
 
-clean: ## Remove everything that the other targets made
-	rm -rf $(VENV) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove what the other targets made, but not hours of training
+	rm -rf $(VENV) $(PEERS) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find edgewhisper tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is installed anew when what it should contain changes.
-$(VENV)/created:
+$(VENV)/created $(PEERS)/created:
 	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "edgewhisper needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	'$(PYTHON)' -m venv $(VENV)
+	'$(PYTHON)' -m venv $(@D)
 	@touch $@
 
 $(VENV)/build-installed: pyproject.toml constraints/build.txt constraints/runtime.txt | $(VENV)/created
@@ -68,4 +70,9 @@ $(VENV)/build-installed: pyproject.toml constraints/build.txt constraints/runtim
 $(VENV)/dev-installed: pyproject.toml constraints/dev.txt constraints/build.txt constraints/runtime.txt | $(VENV)/created
 	@echo "Installing everything for development into $(VENV) (first time, or the requirements changed)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[cpu,build,torch,vocab,eval,dev]'
+	@touch $@
+
+$(PEERS)/installed: pyproject.toml constraints/baselines.txt constraints/build.txt constraints/runtime.txt | $(PEERS)/created
+	@echo "Installing the engines to compare with into $(PEERS) (first time, or the requirements changed)"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/baselines.txt -e '.[cpu,build,torch,baselines]'
 	@touch $@

@@ -1,7 +1,7 @@
 """`make demo`: transcribe the bundled recordings and compare the text with what was said.
 
 Run as `python -m edgewhisper.bench.demo ARTIFACT RECORDINGS`; RECORDINGS is a folder with `transcripts.tsv`, a table
-with the columns `file`, `text` and `language`.
+with the columns `file`, `group`, `language` and `text`; where nobody speaks, the text is empty.
 """
 
 import argparse
@@ -22,6 +22,7 @@ class Result:
     """One recording: what was said and what was understood."""
 
     file: str
+    group: str
     language: str
     reference: str
     text: str
@@ -43,15 +44,19 @@ def _transcribe(transcriber: Transcriber, recordings: Path, row: dict[str, str])
     segments, info = transcriber.transcribe(recordings / row["file"])
     text = "".join(segment.text for segment in segments).strip()
     elapsed = time.perf_counter() - started
-    return Result(row["file"], row["language"], row["text"], text, info.language, info.processed, elapsed)
+    return Result(
+        row["file"], row["group"], row["language"], row["text"], text, info.language, info.processed, elapsed
+    )
 
 
 def report(results: Sequence[Result]) -> str:
     """Text beside reference, error rates, speed and memory."""
     peak = peak_memory()  # before the packages that score are loaded
     lines = [_compare(result) for result in results]
-    for language in sorted({result.language for result in results}):
-        lines.append(_score(language, [result for result in results if result.language == language]))
+    for group in dict.fromkeys(result.group for result in results):
+        members = [result for result in results if result.group == group]
+        spoken = all(result.reference for result in members)
+        lines.append(f"{group:<9} {_score(members) if spoken else _score_without_speech(members)}")
     duration, elapsed = sum(r.duration for r in results), sum(r.elapsed for r in results)
     lines.append(
         f"speed     {duration:.1f} s of audio in {elapsed:.2f} s, real-time factor {elapsed / duration:.3f}"
@@ -64,18 +69,24 @@ def _compare(result: Result) -> str:
     from edgewhisper.distill.scoring import normalise
 
     if normalise(result.text) == normalise(result.reference):
-        return f"{result.file}: right\n  {result.text}"
-    return f"{result.file}: different\n  said  {result.reference}\n  text  {result.text}"
+        return f"{result.file}: right\n  {result.text or '(nothing)'}"
+    return f"{result.file}: different\n  said  {result.reference or '(nothing)'}\n  text  {result.text or '(nothing)'}"
 
 
-def _score(language: str, results: Sequence[Result]) -> str:
+def _score(results: Sequence[Result]) -> str:
     from edgewhisper.distill.scoring import error_rate
 
     rate = error_rate([result.reference for result in results], [result.text for result in results])
-    detected = sum(result.detected_language == language for result in results)
+    detected = sum(result.detected_language == result.language for result in results)
     return (
-        f"{language:<9} WER {100 * rate.wer:.1f} % (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %), "
-        f"CER {100 * rate.cer:.1f} %, {rate.reference_words} words; language detected in {detected} of {len(results)}"
+        f"WER {100 * rate.wer:.1f} % (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %), "
+        f"CER {100 * rate.cer:.1f} %, {rate.reference_words} words; language right in {detected} of {len(results)}"
+    )
+
+
+def _score_without_speech(results: Sequence[Result]) -> str:
+    return (
+        f"text in {sum(bool(result.text) for result in results)} of {len(results)} recordings without speech"
     )
 
 

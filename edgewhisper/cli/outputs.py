@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from edgewhisper.artifact import atomic_file
+from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError, UsageError
 
 STANDARD_INPUT = "-"

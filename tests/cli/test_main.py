@@ -118,7 +118,8 @@ def test_every_sub_command_helps_with_examples(name: str, command: Command) -> N
 
 
 @pytest.mark.parametrize("line", examples())
-def test_every_printed_command_parses(line: str) -> None:
+def test_every_printed_command_parses(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWHISPER_ARTIFACT", "artifacts/demo")  # as the docs say before they leave out -a
     arguments = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     context = edgewhisper.make_context("edgewhisper", arguments, obj=cli.Settings())
     name, sub_command, rest = edgewhisper.resolve_command(context, [*context._protected_args, *context.args])
