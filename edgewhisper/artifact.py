@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edgewhisper.atomic import atomic_file as atomic_file
-from edgewhisper.atomic import atomic_folder as atomic_folder
 from edgewhisper.errors import ArtifactError, IntegrityError
 
 FORMAT_VERSION = "1.0"

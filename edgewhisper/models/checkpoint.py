@@ -92,7 +92,9 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], dimensions: ModelDimensio
     """
     for name, shape in expected_shapes(dimensions).items():
         if name not in found:
-            raise CheckpointError(f"{source}: tensor '{name}' is missing; download or convert the checkpoint again")
+            raise CheckpointError(
+                f"{source}: tensor '{name}' is missing; download or convert the checkpoint again"
+            )
         if found[name] != shape:
             raise CheckpointError(
                 f"{source}: tensor '{name}' has shape {list(found[name])}, the configuration says {list(shape)}; "

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewhisper.artifact import ModelDimensions, TokenIds, atomic_folder
+from edgewhisper.artifact import ModelDimensions, TokenIds
+from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import OutputError, UsageError
 
 from .cards import find_card

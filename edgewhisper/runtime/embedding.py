@@ -5,6 +5,7 @@ tiny.en), beside the copy that the output head needs; read row by row it costs t
 """
 
 import math
+import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ class TokenEmbedding:
         """Open the file.
 
         Raises:
-            ArtifactError: the manifest describes a table that the file does not hold.
+            ArtifactError: the file cannot be read, or does not hold the table that the manifest describes.
         """
         path = folder / location.file
         if (
@@ -39,12 +40,18 @@ class TokenEmbedding:
                 f"{path}: the manifest describes no readable embedding table; build the artifact again"
             )
         dtype = np.dtype(_DTYPES[location.dtype])
-        if location.offset + math.prod(location.shape) * dtype.itemsize > path.stat().st_size:
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
+        weakref.finalize(self, self._file.close)
+        if (
+            location.offset + math.prod(location.shape) * dtype.itemsize
+            > os.fstat(self._file.fileno()).st_size
+        ):
             raise ArtifactError(
                 f"{path}: too short for the embedding table; build or copy the artifact again"
             )
-        self._file = path.open("rb", buffering=0)
-        weakref.finalize(self, self._file.close)
         self._offset = location.offset
         self.vocab_size, self.width = location.shape
         self._row: NDArray[Any] = np.empty(location.shape[1], dtype)

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from edgewhisper.artifact import GraphInfo
-from edgewhisper.errors import ArtifactError, MissingDependencyError, ProviderError, UsageError
+from edgewhisper.errors import (
+    ArtifactError,
+    EdgeWhisperError,
+    MissingDependencyError,
+    ProviderError,
+    UsageError,
+)
 
 PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -17,6 +23,8 @@ PROVIDERS: Mapping[str, str] = {
     "openvino": "OpenVINOExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
+# Of ONNX Runtime's own messages, which can be pages long.
+_QUOTED_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -24,9 +32,7 @@ class SessionSettings:
     """How graphs are run."""
 
     provider: str = "cpu"  # a key of PROVIDERS
-    threads: int | None = (
-        None  # threads of one graph; None: as many as ONNX Runtime chooses (the physical cores)
-    )
+    threads: int | None = None  # of one graph; None: as many as there are physical cores
     provider_options: Mapping[str, str] = field(default_factory=dict)
     global_pool: bool = False  # run on the process-wide pool that `set_global_pool` made
 
@@ -65,11 +71,7 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
     try:
         session = runtime.InferenceSession(str(folder / graph.file), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ArtifactError(
-            f"{folder / graph.file}: ONNX Runtime {runtime.__version__} cannot load it ({line}); build the artifact again, "
-            f"with ONNX Runtime {graph.min_onnxruntime} or newer on the device"
-        ) from None
+        raise _load_error(folder / graph.file, graph, settings, error, runtime.__version__) from None
     if provider not in session.get_providers():
         raise ProviderError(
             f"provider '{settings.provider}' did not start here; check its drivers, or use --provider cpu"
@@ -79,6 +81,20 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
             f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu"
         )
     return session
+
+
+def _load_error(
+    path: Path, graph: GraphInfo, settings: SessionSettings, error: Exception, version: str
+) -> EdgeWhisperError:
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_QUOTED_LENGTH]
+    if settings.provider != "cpu":
+        return ProviderError(
+            f"provider '{settings.provider}' cannot load {path} ({line}); use --provider cpu"
+        )
+    return ArtifactError(
+        f"{path}: ONNX Runtime {version} cannot load it ({line}); build the artifact again, "
+        f"with ONNX Runtime {graph.min_onnxruntime} or newer on the device"
+    )
 
 
 def nodes_by_provider(session: Any) -> dict[str, int]:
