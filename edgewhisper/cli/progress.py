@@ -10,7 +10,7 @@ from edgewhisper.runtime.options import Segment
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-BAR_AFTER = 1.0  # seconds; what is done sooner needs no bar
+LONG_RECORDING = 60.0  # seconds; what is shorter is done before a bar says anything
 SECONDS_BETWEEN_LINES = 10.0  # a log stays readable, and a watcher sees that it goes on
 
 KNOWN_LENGTH = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
@@ -25,7 +25,8 @@ class Progress:
         self._name = name
         self._whole = f" of {duration:.0f}" if duration else ""
         self._last_line = time.monotonic()
-        self._bar = _bar(name, duration) if sys.stderr.isatty() else None
+        is_long = duration is None or duration >= LONG_RECORDING
+        self._bar = _bar(name, duration) if is_long and sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         return self
@@ -43,15 +44,17 @@ class Progress:
             print(f"{self._name}: {seconds:.0f}{self._whole} s", file=sys.stderr, flush=True)
 
     def make_room(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        """Pass `segments` on; the bar leaves its line of the terminal to whoever writes them."""
+        """Pass `segments` on; the bar leaves the terminal's line to whoever writes one."""
         for segment in segments:
             if self._bar is not None:
                 self._bar.clear()
             yield segment
+            if self._bar is not None:
+                self._bar.refresh()
 
 
 def _bar(name: str, duration: float | None) -> "tqdm[NoReturn]":
     from tqdm import tqdm
 
     layout = KNOWN_LENGTH if duration else UNKNOWN_LENGTH
-    return tqdm(desc=name, total=duration, bar_format=layout, delay=BAR_AFTER, leave=False)
+    return tqdm(desc=name, total=duration, bar_format=layout, leave=False)
