@@ -19,12 +19,18 @@ WINDOW_SECONDS, MEL_BINS, FRAMES = 30, 80, 3000
 def main() -> None:
     """Parse the command line, measure each model, print a table."""
     parser = argparse.ArgumentParser(prog="python -m edgewhisper.bench", description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["tiny.en", "base.en"], help="names of random checkpoints")
+    parser.add_argument(
+        "--models", nargs="+", default=["tiny.en", "base.en"], help="names of random checkpoints"
+    )
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
-    parser.add_argument("--peers-python", default=sys.executable, help="interpreter that has the other engines")
+    parser.add_argument(
+        "--peers-python", default=sys.executable, help="interpreter that has the other engines"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--work", type=Path, help="folder for checkpoints and conversions, kept; default: a temporary one")
+    parser.add_argument(
+        "--work", type=Path, help="folder for checkpoints and conversions, kept; default: a temporary one"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         for model in arguments.models:
@@ -70,7 +76,11 @@ def print_table(model: str, threads: int, figures: dict[str, Figures], peak: str
         if result.failure is not None:
             print(f"{name:<16}not measured: {result.failure}")
             continue
-        note = f"   {result.disturbed} timings disturbed by more than {TOLERATED:.0%}" if result.disturbed else ""
+        note = (
+            f"   {result.disturbed} timings disturbed by more than {TOLERATED:.0%}"
+            if result.disturbed
+            else ""
+        )
         print(f"{name:<16}{result.encode_ms:>10.1f}{result.token_ms:>10.2f}{result.peak / 2**20:>9.0f}{note}")
     print(f"edgewhisper transcribe, {WINDOW_SECONDS} s: {peak}")
 
@@ -78,7 +88,10 @@ def print_table(model: str, threads: int, figures: dict[str, Figures], peak: str
 def _command(*arguments: str) -> str:
     """Run the edgewhisper command; what it wrote to standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgewhisper.cli.main", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "edgewhisper.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise EdgeWhisperError(f"edgewhisper {' '.join(arguments)} failed: {done.stderr.strip()}")

@@ -56,7 +56,9 @@ class EdgeWhisper:
         from edgewhisper.runtime.prompt import start_sequence
         from edgewhisper.runtime.rules import rules_for
 
-        options = DecodingOptions(timestamps=False, language="en" if self._manifest.tokens.languages else None)
+        options = DecodingOptions(
+            timestamps=False, language="en" if self._manifest.tokens.languages else None
+        )
         rules = rules_for(options, self._manifest.tokens, self._manifest.audio)
         loop = DecodingLoop(
             self._decoder,
@@ -159,7 +161,12 @@ def _generate(model: Any, features: Any, states: Any, tokens: int) -> Timing:
 
     with torch.inference_mode(), timed() as timing:
         ids = model.generate(
-            features, encoder_outputs=states, max_new_tokens=tokens, do_sample=False, num_beams=1, return_timestamps=False
+            features,
+            encoder_outputs=states,
+            max_new_tokens=tokens,
+            do_sample=False,
+            num_beams=1,
+            return_timestamps=False,
         )
     _check_length(int(ids.shape[1]), tokens)
     return timing

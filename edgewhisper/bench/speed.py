@@ -115,7 +115,13 @@ def _undisturbed(worker: Worker, figures: Figures, **command: object) -> Timing:
 
 
 def start_workers(
-    names: Sequence[str], python: dict[str, str], checkpoint: Path, work: Path, threads: int, n_mels: int, frames: int
+    names: Sequence[str],
+    python: dict[str, str],
+    checkpoint: Path,
+    work: Path,
+    threads: int,
+    n_mels: int,
+    frames: int,
 ) -> tuple[dict[str, Worker], dict[str, Figures]]:
     """Start every engine; those that fail are returned with the reason."""
     workers, failed = {}, {}

@@ -23,7 +23,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not be taken for an answer
     warnings.simplefilter("ignore")
-    log_mel = np.random.default_rng(_SEED).standard_normal((int(n_mels), int(frames)), np.float32) * np.float32(0.3)
+    log_mel = np.random.default_rng(_SEED).standard_normal(
+        (int(n_mels), int(frames)), np.float32
+    ) * np.float32(0.3)
     engine = ENGINES[engine_name](Path(checkpoint), Path(work), int(threads))
     _answer(answers, {"ready": True})
     for line in sys.stdin:
