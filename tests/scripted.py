@@ -79,6 +79,10 @@ class ScriptedDecoder:
         self._cross = cross
         self._tokens = []
 
+    def release(self) -> None:
+        self._cross = None
+        self._tokens = []
+
     def rollback(self, length: int) -> None:
         assert 0 <= length <= len(self._tokens)
         del self._tokens[length:]

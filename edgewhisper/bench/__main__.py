@@ -81,14 +81,14 @@ def print_table(model: str, threads: int, figures: dict[str, Figures], peak: str
             if result.disturbed
             else ""
         )
-        print(f"{name:<16}{result.encode_ms:>10.1f}{result.token_ms:>10.2f}{result.peak / 2**20:>9.0f}{note}")
+        print(f"{name:<16}{result.encode_ms:>10.1f}{result.token_ms:>10.2f}{result.peak / 1e6:>9.0f}{note}")
     print(f"edgewhisper transcribe, {WINDOW_SECONDS} s: {peak}")
 
 
 def _command(*arguments: str) -> str:
     """Run the edgewhisper command; what it wrote to standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgewhisper.cli.main", *arguments],
+        [sys.executable, "-m", "edgewhisper", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -43,7 +43,6 @@ class EdgeWhisper:
         settings = SessionSettings(threads=threads)
         self._decoder = Decoder(artifact, self._manifest, settings)
         self._encoder = Encoder(artifact, self._manifest, settings)
-        self._inside = 0.0
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         with timed() as timing:

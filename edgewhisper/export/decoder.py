@@ -18,9 +18,10 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     """The decoder, over a static KV cache of max_target_positions.
 
     Inputs:
-        inputs_embeds [B, S, d]: rows of the token embedding; position_ids [B, S]; seqlens_k [B]: tokens in the cache after this step, less one;
-        total_sequence_length: tokens in the cache after this step; logits_from: the head runs on rows logits_from .. S;
-        past_key_self_i, past_value_self_i [B, heads, max_target_positions, head_dim];
+        inputs_embeds [B, S, d]: rows of the token embedding; position_ids [B, S];
+        seqlens_k [B]: tokens in the cache after this step, less one; total_sequence_length: the same, not less one;
+        logits_from: the head runs on rows logits_from .. S;
+        past_key_self_i, past_value_self_i [B, heads, max_target_positions + 1, head_dim], one row for `_RowPadding`;
         past_key_cross_i, past_value_cross_i [B, heads, positions, head_dim]: the encoder's outputs.
     Outputs:
         logits [B, S - logits_from, vocab]; present_key_self_i, present_value_self_i, to be bound to the memory of the

@@ -18,7 +18,7 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     """The encoder.
 
     Inputs:
-        audio_features [B, n_mels, frames], frames even and at most twice max_source_positions.
+        audio_features [B, n_mels, frames], frames even, at least 4 and at most twice max_source_positions.
     Outputs:
         present_key_cross_i, present_value_cross_i [B, decoder heads, frames / 2, head_dim] for each decoder layer i.
     """

@@ -16,6 +16,7 @@ from edgewhisper.errors import BuildError
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
+from edgewhisper.runtime.onnxruntime_import import onnxruntime
 from edgewhisper.runtime.session import SessionSettings
 
 from .reference import Floats, Reference
@@ -116,14 +117,13 @@ def compute_expected(checkpoint: Checkpoint) -> Expected:
 
 def measure_parity(folder: Path, manifest: Manifest, expected: Expected) -> ParityReport:
     """Run the graphs in `folder` on the fixed input and compare."""
-    import onnxruntime
 
     cross_kv = Encoder(folder, manifest, SessionSettings()).run(expected.log_mel)
     graphs = {
         manifest.graph("encoder").file: _compare_cross_kv(cross_kv, expected),
         manifest.graph("decoder").file: _compare_logits(folder, manifest, cross_kv, expected),
     }
-    return ParityReport({"onnxruntime": onnxruntime.__version__, **expected.versions}, TOLERANCE, graphs)
+    return ParityReport({"onnxruntime": onnxruntime().__version__, **expected.versions}, TOLERANCE, graphs)
 
 
 def require_parity(report: ParityReport) -> None:

@@ -13,6 +13,7 @@ from edgewhisper.errors import ArtifactError, EdgeWhisperError
 from .embedding import TokenEmbedding
 from .encoder import CrossKV
 from .kv_cache import KVCache
+from .onnxruntime_import import onnxruntime
 from .session import SessionSettings, create_session
 
 # Bindings of up to this many tokens are kept for reuse; longer ones are prompts, which come once per window.
@@ -49,6 +50,12 @@ class Decoder:
         """Start a new sequence over the encoder's output for a window."""
         self._steps.clear()
         self._cross = cross
+        self.length = 0
+
+    def release(self) -> None:
+        """Let go of the encoder's output, which is tens of megabytes; `reset` comes before the next `run`."""
+        self._steps.clear()
+        self._cross = None
         self.length = 0
 
     def rollback(self, length: int) -> None:
@@ -105,8 +112,6 @@ class _Step:
         count: int,
         logits_from: int,
     ) -> None:
-        import onnxruntime
-
         self._session = session
         self._binding = session.io_binding()
         self._embedding = embedding
@@ -124,7 +129,7 @@ class _Step:
             "total_sequence_length": self._total_length,
             "logits_from": np.asarray(logits_from, np.int64),
         }
-        from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
+        from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
         self._kept = [from_numpy(array) for array in inputs.values()]
         for name, value in zip(inputs, self._kept, strict=True):
             self._binding.bind_ortvalue_input(name, value)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import TensorLocation
-from edgewhisper.errors import ArtifactError
+from edgewhisper.errors import ArtifactError, IntegrityError
 
 _DTYPES = {"float": np.float32, "float16": np.float16}
 
@@ -58,8 +58,15 @@ class TokenEmbedding:
         self._row_bytes = self._row.view(np.uint8).data
 
     def rows(self, tokens: Sequence[int], out: NDArray[np.float32]) -> None:
-        """Write the rows of `tokens` into `out` [len(tokens), d]."""
+        """Write the rows of `tokens` into `out` [len(tokens), width].
+
+        Raises:
+            IntegrityError: the file has become shorter.
+        """
         for token, row in zip(tokens, out, strict=True):
             self._file.seek(self._offset + token * self._row.nbytes)
-            self._file.readinto(self._row_bytes)
+            if self._file.readinto(self._row_bytes) != self._row.nbytes:
+                raise IntegrityError(
+                    f"{self._file.name}: cut off while in use; build or copy the artifact again"
+                )
             row[:] = self._row

@@ -16,6 +16,7 @@ from edgewhisper.artifact import Manifest
 from .decoder import Decoder
 from .encoder import CrossKV
 from .kv_cache import info_type
+from .onnxruntime_import import onnxruntime
 from .session import SessionSettings
 from .state import DeviceState
 
@@ -40,6 +41,7 @@ def single_rows_are_exact(
     if isinstance(known, bool):
         return known
     exact = _probe(decoder, manifest)
+    decoder.release()
     state.put(_SECTION, {key: exact})
     return exact
 
@@ -56,26 +58,20 @@ def _probe(decoder: Decoder, manifest: Manifest) -> bool:
 
 
 def _random_cross_kv(manifest: Manifest, random: np.random.Generator) -> CrossKV:
-    import onnxruntime
-
     values: dict[str, Any] = {}
     for info in manifest.graph("encoder").outputs:
         shape = (1, int(info.shape[1]), manifest.dimensions.max_source_positions, int(info.shape[3]))
         array = random.standard_normal(shape, np.float32).astype(info_type(info))
-        values[info.name.replace("present_", "past_", 1)] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        values[info.name.replace("present_", "past_", 1)] = onnxruntime().OrtValue.ortvalue_from_numpy(array)
     return CrossKV(values)
 
 
 def _key(manifest: Manifest, settings: SessionSettings) -> str:
-    import onnxruntime
-
     graph = manifest.graph("decoder").file
     checksum = next((info.sha256 for info in manifest.files if info.name == graph), "")
     provider = f"{settings.provider} {sorted(settings.provider_options.items())} {settings.threads}"
     weights = manifest.model.checkpoint_sha256
-    return (
-        f"onnxruntime {onnxruntime.__version__}, {_processor()}, {provider}, {checksum[:16]}, {weights[:16]}"
-    )
+    return f"onnxruntime {onnxruntime().__version__}, {_processor()}, {provider}, {checksum[:16]}, {weights[:16]}"
 
 
 def _processor() -> str:

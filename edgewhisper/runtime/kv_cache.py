@@ -6,6 +6,8 @@ import numpy as np
 
 from edgewhisper.artifact import GraphInfo, TensorInfo
 
+from .onnxruntime_import import onnxruntime
+
 
 class KVCache:
     """Keys and values of every decoder layer for up to `capacity` tokens.
@@ -14,13 +16,11 @@ class KVCache:
     are taken back by lowering that number.
     """
 
-    def __init__(self, graph: GraphInfo, batch: int = 1) -> None:
-        import onnxruntime
-
+    def __init__(self, graph: GraphInfo) -> None:
         pasts = [info for info in graph.inputs if info.name.startswith("past_") and "_self_" in info.name]
         self._buffers = {
-            info.name.removeprefix("past_"): onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.zeros(_shape(info, batch), info_type(info))
+            info.name.removeprefix("past_"): onnxruntime().OrtValue.ortvalue_from_numpy(
+                np.zeros(_shape(info), info_type(info))
             )
             for info in pasts
         }
@@ -39,5 +39,5 @@ def info_type(info: TensorInfo) -> np.dtype[Any]:
     return np.dtype({"float": "float32", "float16": "float16", "int8": "int8"}[info.dtype])
 
 
-def _shape(info: TensorInfo, batch: int) -> tuple[int, ...]:
-    return (batch, *(int(dim) for dim in info.shape[1:]))
+def _shape(info: TensorInfo) -> tuple[int, ...]:
+    return (1, *(int(dim) for dim in info.shape[1:]))

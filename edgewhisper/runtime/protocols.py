@@ -42,6 +42,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Let go of `cross`; `reset` comes before the next `run`."""
+        ...
+
     def rollback(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
         ...

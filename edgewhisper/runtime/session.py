@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from edgewhisper.artifact import GraphInfo
-from edgewhisper.errors import (
-    ArtifactError,
-    EdgeWhisperError,
-    MissingDependencyError,
-    ProviderError,
-    UsageError,
-)
+from edgewhisper.errors import ArtifactError, EdgeWhisperError, ProviderError, UsageError
+
+from .onnxruntime_import import onnxruntime
 
 PROVIDERS: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -34,16 +30,6 @@ class SessionSettings:
     provider: str = "cpu"  # a key of PROVIDERS
     threads: int | None = None  # of one graph; None: as many as there are physical cores
     provider_options: Mapping[str, str] = field(default_factory=dict)
-    global_pool: bool = False  # run on the process-wide pool that `set_global_pool` made
-
-
-def set_global_pool(threads: int | None) -> None:
-    """Make one thread pool for all sessions of this process; before the first session, from a command only.
-
-    Raises:
-        UsageError: a number of threads below one.
-    """
-    _runtime().set_global_thread_pool_sizes(_checked_threads(threads), 1)
 
 
 def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) -> Any:
@@ -54,14 +40,12 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
         ProviderError: a provider that this ONNX Runtime lacks, that failed to start, or that takes none of the nodes.
         ArtifactError: a graph that ONNX Runtime cannot load.
     """
-    runtime = _runtime()
+    runtime = onnxruntime()
     provider = _available(settings.provider, runtime)
     options = runtime.SessionOptions()
-    options.use_per_session_threads = not settings.global_pool
-    if not settings.global_pool:
-        options.intra_op_num_threads = _checked_threads(settings.threads)
-        # Two sessions have a pool each, and only one works at a time: the other's threads must not burn a core.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = _checked_threads(settings.threads)
+    # Two sessions have a pool each, and only one works at a time: the other's threads must not burn a core.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # shapes differ from step to step
     options.log_severity_level = 3
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -122,13 +106,3 @@ def _checked_threads(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads: must be at least 1")
     return threads or 0  # 0 lets ONNX Runtime choose
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingDependencyError(
-            "ONNX Runtime is not installed; run 'pip install edgewhisper[cpu]' (or edgewhisper[gpu])"
-        ) from None
-    return onnxruntime

@@ -48,8 +48,6 @@ class Transcriber:
         threads: int | None = None,
         provider_options: Mapping[str, str] | None = None,
         verify: bool = False,
-        *,
-        global_pool: bool = False,
     ) -> None:
         """Load an artifact.
 
@@ -59,7 +57,6 @@ class Transcriber:
             threads: threads of one graph; None leaves the number to ONNX Runtime.
             provider_options: passed to the provider.
             verify: compare every file with its checksum, also those that were compared before on this device.
-            global_pool: run on the process-wide thread pool; see `session.set_global_pool`.
 
         Raises:
             ArtifactError: missing, damaged, or written by a newer release.
@@ -75,7 +72,7 @@ class Transcriber:
             raise ArtifactError(
                 f"{folder / TOKENS}: has {len(vocabulary)} tokens, too few; build the artifact again"
             )
-        settings = SessionSettings(provider, threads, provider_options or {}, global_pool)
+        settings = SessionSettings(provider, threads, provider_options or {})
         self._folder = folder
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)

@@ -94,9 +94,8 @@ class Transcription:
     def segments(self) -> Iterator[Segment]:
         """The segments that hold text, each as soon as its window is decoded."""
         frame = 0
-        while (window := self._encoded_window(frame)) is not None:
-            cross, frames = window
-            text = self._decode(cross)
+        while (window := self._decoded_window(frame)) is not None:
+            text, frames = window
             offset, pieces = frame, self._split(text, frames)
             frame += pieces.advance
             self._note_progress(frame)
@@ -117,8 +116,14 @@ class Transcription:
         started = time.perf_counter()
         with self._model.lock:
             language = detect_language(self._model.decoder, self._first_window[0], tokens)
+            self._model.decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return language
+
+    def _decoded_window(self, frame: int) -> tuple[WindowText, int] | None:
+        """The window at `frame` as text, and its frames; nothing keeps its keys and values when the next is encoded."""
+        window = self._encoded_window(frame)
+        return None if window is None else (self._decode(window[0]), window[1])
 
     def _encoded_window(self, frame: int) -> tuple[CrossKV, int] | None:
         """Cross-attention keys and values of the window at `frame`, and its frames; None after the last one."""
@@ -143,6 +148,7 @@ class Transcription:
         started = time.perf_counter()
         with self._model.lock:
             text = self._decoder.decode(cross, prompt)
+            self._model.decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return text
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgewhisper.artifact import TensorLocation
-from edgewhisper.errors import ArtifactError
+from edgewhisper.errors import ArtifactError, IntegrityError
 from edgewhisper.runtime.embedding import TokenEmbedding
 
 VOCAB, WIDTH, OFFSET = 50, 7, 64
@@ -42,3 +42,12 @@ def test_a_table_that_the_file_does_not_hold_is_refused(tmp_path: Path, location
     (tmp_path / "weights.bin").write_bytes(bytes(VOCAB * WIDTH * 4))
     with pytest.raises(ArtifactError, match=r"weights\.bin: .*embedding table; build"):
         TokenEmbedding(tmp_path, location)
+
+
+def test_a_file_cut_off_while_in_use_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(bytes(VOCAB * WIDTH * 4))
+    embedding = TokenEmbedding(tmp_path, TensorLocation("weights.bin", 0, "float", (VOCAB, WIDTH)))
+    path.write_bytes(b"")
+    with pytest.raises(IntegrityError, match="cut off while in use"):
+        embedding.rows([1], np.empty((1, WIDTH), np.float32))

@@ -1,5 +1,6 @@
 """How a recording is transcribed, on scripted logits; the tokens themselves are compared in test_transcription_oracle."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -231,3 +232,36 @@ def test_statistics_count_what_was_done() -> None:
     assert statistics.encoder_seconds > 0
     assert statistics.decoder_seconds > 0
     assert transcription.info.duration == 4.0
+
+
+class Encoded:
+    """What an encoder gives out, tens of megabytes in a real one."""
+
+    def __init__(self, window: Floats) -> None:
+        self.window = window
+
+
+class OneAtATime(ScriptedEncoder):
+    """Checks that nothing holds an earlier window when the next is encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: list[weakref.ref[Encoded]] = []
+
+    def run(self, log_mel: Floats) -> Any:
+        assert all(reference() is None for reference in self._given)
+        encoded = Encoded(log_mel)
+        self._given.append(weakref.ref(encoded))
+        self.windows.append(log_mel)
+        return encoded
+
+
+@pytest.mark.parametrize("language", ["en", None])
+def test_one_encoded_window_is_held_at_a_time(language: str | None) -> None:
+    encoder = OneAtATime()
+    model = Model(
+        encoder, ScriptedDecoder(saying(BEGIN, 5, BEGIN + 9)), VOCABULARY, DIMENSIONS, TOKENS, AUDIO
+    )
+    options = DecodingOptions(language=language)
+    list(Transcription(model, Frames(3 * WINDOW), options).segments())
+    assert len(encoder.windows) >= 3
