@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 
-from .pcm import RawFormat, open_pcm, read_wav_header
+from .pcm import RawFormat, open_pcm
 from .recording import Recording, open_array
+from .wav import check_wav_length, open_wav_stream, read_wav_header
 
 __all__ = ["AudioStream", "RawFormat", "open_audio"]
 
@@ -157,14 +158,12 @@ def open_audio(
         target_rate: of the samples that come out, in Hz.
 
     Raises:
-        AudioError: missing, empty, not audio, or damaged from the start.
+        AudioError: missing, empty, not audio, cut off, or damaged from the start.
     """
     if isinstance(source, np.ndarray):
         array = source
         return AudioStream("array", lambda _: open_array(array, sample_rate), sample_rate=target_rate)
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else _name_of(source)
-    if raw is None and name.lower().endswith(_RAW_SUFFIXES):
-        raise AudioError(f"{name}: raw PCM does not state its format; give rate, channels and encoding")
+    name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else _name_of(source)
     with ExitStack() as resources:  # handed on to the stream, closed here only if that fails
         try:
             if isinstance(source, str | os.PathLike):
@@ -181,16 +180,23 @@ def _unreadable(name: str, error: OSError) -> AudioError:
     return AudioError(f"{name}: cannot be read ({error.strerror or error})")
 
 
-def _name_of(file: BinaryIO) -> str:
+def _name_of(file: object) -> str:
+    """How messages call what should be a binary file object; raise AudioError if it is none, or closed."""
+    if isinstance(file, io.TextIOBase) or not (hasattr(file, "read") and hasattr(file, "seekable")):
+        kind = type(file).__name__
+        raise AudioError(f"audio of type {kind}: give a path, a binary file object or a NumPy array")
     name = getattr(file, "name", None)
-    return name if isinstance(name, str) else "audio stream"
+    name = name if isinstance(name, str) else "audio stream"
+    if getattr(file, "closed", False):
+        raise AudioError(f"{name}: is closed; open it again")
+    return name
 
 
 def _open_binary(path: str, name: str) -> BinaryIO:
     try:
         return open(path, "rb", buffering=0)
     except FileNotFoundError:
-        raise AudioError(f"{name}: no such file") from None
+        raise AudioError(f"{name or repr(name)}: no such file") from None
     except IsADirectoryError:
         raise AudioError(f"{name}: is a folder; give the recordings in it") from None
     except OSError as error:
@@ -204,6 +210,7 @@ def _path_opener(path: str, raw: RawFormat | None, resources: ExitStack) -> tupl
     file = resources.enter_context(_open_binary(path, path))
     if not file.seekable():
         return _pipe_opener(file, path, raw, resources)
+    _check_format_is_known(path, raw)
     resources.close()
     return partial(_open_path, path, path, raw), True
 
@@ -214,6 +221,7 @@ def _file_object_opener(
     """How to read a file object: as it is, or, for ffmpeg, from a copy with a path; and whether more than once."""
     if not file.seekable():
         return _pipe_opener(file, name, raw, resources)
+    _check_format_is_known(name, raw)
     with ExitStack() as trial:
         try:
             _open_seekable(file, name, raw, trial)
@@ -223,17 +231,25 @@ def _file_object_opener(
     return partial(_open_seekable, file, name, raw), True
 
 
+def _check_format_is_known(name: str, raw: RawFormat | None) -> None:
+    if raw is None and name.lower().endswith(_RAW_SUFFIXES):
+        raise AudioError(
+            f"{name}: raw PCM does not state its format; give it, e.g. --raw s16le:16000:1 (16-bit, 16 kHz, mono)"
+        )
+
+
 def _pipe_opener(
     file: BinaryIO, name: str, raw: RawFormat | None, resources: ExitStack
 ) -> tuple[Opener, bool]:
     """How to read what cannot seek, and whether more than once."""
+    _check_format_is_known(name, raw)
     if raw is not None:
         return lambda _: open_pcm(file, raw, None), False
     header, taken = read_wav_header(file, name)
     if not taken:
         raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
     if header is not None:
-        return lambda _: open_pcm(file, header.format, header.data_bytes), False
+        return lambda _: open_wav_stream(file, header, name), False
     return partial(_open_path, _copy_to_disk(file, taken, name, resources), name, None), True
 
 
@@ -269,7 +285,7 @@ def _open_seekable(file: BinaryIO, name: str, raw: RawFormat | None, resources: 
     """Open a file from its start with what is built in.
 
     Raises:
-        AudioError: it is empty.
+        AudioError: it is empty, or a WAV file that was cut off.
         _NotBuiltIn: a format for ffmpeg, or not audio.
     """
     import soundfile  # 15 ms, paid only where a file is read
@@ -282,6 +298,8 @@ def _open_seekable(file: BinaryIO, name: str, raw: RawFormat | None, resources: 
         raise AudioError(f"{name}: empty (0 bytes); record or copy it again")
     if raw is not None:
         return open_pcm(file, raw, size)
+    check_wav_length(file, name, size)
+    file.seek(0)
     try:
         recording = open_sound_file(file.fileno() if isinstance(file, io.FileIO) else file, name, resources)
     except soundfile.LibsndfileError as error:

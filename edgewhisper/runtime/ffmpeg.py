@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 
-from .pcm import open_pcm, read_wav_header
+from .pcm import open_pcm
 from .recording import Recording
+from .wav import read_wav_header
 
 
 def open_with_ffmpeg(path: str, name: str, reason: str, resources: ExitStack) -> Recording:

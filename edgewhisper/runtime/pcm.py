@@ -1,10 +1,5 @@
-"""Uncompressed samples from a file or a pipe: raw PCM, and WAV where seeking is impossible.
+"""Uncompressed samples from a file or a pipe."""
 
-libsndfile seeks while it reads a WAV header, so a WAV stream on a pipe is parsed here (RIFF/WAVE, "Multimedia
-Programming Interface and Data Specifications 1.0", IBM and Microsoft 1991; WAVE_FORMAT_EXTENSIBLE).
-"""
-
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Literal, get_args
@@ -12,29 +7,13 @@ from typing import IO, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewhisper.errors import AudioError, UsageError
+from edgewhisper.errors import UsageError
 
 from .recording import Recording, block_length
 
 Encoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]  # named as in ffmpeg
 
 _SAMPLE_BYTES: dict[Encoding, int] = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "f64le": 8}
-_WAV_INTEGER, _WAV_FLOAT, _WAV_EXTENSIBLE = 1, 3, 0xFFFE  # wFormatTag
-_WAV_ENCODINGS: dict[tuple[int, int], Encoding] = {
-    (_WAV_INTEGER, 8): "u8",
-    (_WAV_INTEGER, 16): "s16le",
-    (_WAV_INTEGER, 24): "s24le",
-    (_WAV_INTEGER, 32): "s32le",
-    (_WAV_FLOAT, 32): "f32le",
-    (_WAV_FLOAT, 64): "f64le",
-}
-_UNKNOWN_LENGTHS = (
-    0,
-    0xFFFFFFFF,
-)  # what programs write that cannot go back to fill in the length of the data
-_MAX_HEADER_BYTES = (
-    1 << 20
-)  # chunks before the samples (titles, cue points) are smaller; more is a damaged length
 
 
 @dataclass(frozen=True)
@@ -63,14 +42,6 @@ class RawFormat:
     def frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
         return self.channels * _SAMPLE_BYTES[self.encoding]
-
-
-@dataclass(frozen=True)
-class WavHeader:
-    """What stands before the samples of a WAV stream."""
-
-    format: RawFormat
-    data_bytes: int | None  # None: up to the end of the stream
 
 
 def open_pcm(file: IO[bytes], raw: RawFormat, data_bytes: int | None) -> Recording:
@@ -111,58 +82,6 @@ def decode_pcm(data: bytes, encoding: Encoding) -> NDArray[np.float32]:
         case "f64le":
             with np.errstate(over="ignore"):  # becomes infinite and is reported with its position
                 return np.frombuffer(data, "<f8").astype(np.float32)
-
-
-def read_wav_header(file: IO[bytes], name: str) -> tuple[WavHeader | None, bytes]:
-    """Read up to the first sample of a WAV stream.
-
-    Returns:
-        The header, or None where this is not WAV or its samples are compressed; and the bytes taken from the stream.
-
-    Raises:
-        AudioError: the stream ends inside the header, or the header is damaged.
-    """
-    taken = read_fully(file, 12)
-    if taken[:4] != b"RIFF" or taken[8:12] != b"WAVE":
-        return None, taken
-    raw: RawFormat | None = None
-    while len(taken) < _MAX_HEADER_BYTES:
-        chunk = read_fully(file, 8)
-        taken += chunk
-        if len(chunk) < 8:
-            raise AudioError(f"{name}: the WAV header is cut off; record or copy it again")
-        kind, size = chunk[:4], int.from_bytes(chunk[4:], "little")
-        if kind == b"data":
-            if raw is None:
-                raise AudioError(
-                    f"{name}: the WAV header does not describe its samples; record or copy it again"
-                )
-            return WavHeader(raw, None if size in _UNKNOWN_LENGTHS else size), taken
-        body = read_fully(
-            file, min(size + size % 2, _MAX_HEADER_BYTES)
-        )  # chunks are padded to an even length
-        taken += body
-        if kind == b"fmt ":
-            raw = _parse_format_chunk(body, name)
-            if raw is None:
-                return None, taken
-    raise AudioError(f"{name}: the WAV header is damaged; record or copy it again")
-
-
-def _parse_format_chunk(body: bytes, name: str) -> RawFormat | None:
-    if len(body) < 16:
-        raise AudioError(f"{name}: the WAV header is damaged; record or copy it again")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
-    if tag == _WAV_EXTENSIBLE and len(body) >= 26:
-        (tag,) = struct.unpack_from("<H", body, 24)  # the sub-format's identifier begins with the plain tag
-    encoding = _WAV_ENCODINGS.get((tag, bits))
-    if encoding is None:
-        return None
-    if not rate or not channels:
-        raise AudioError(
-            f"{name}: the WAV header states {channels} channels at {rate} Hz; record or copy it again"
-        )
-    return RawFormat(rate, channels, encoding)
 
 
 def read_fully(file: IO[bytes], n_bytes: int) -> bytes:

@@ -54,7 +54,10 @@ BAD_FILES: list[tuple[str, Callable[[], bytes], str]] = [
     ("text.txt", lambda: b"minutes of the meeting\n" * 99, "cannot be"),
     ("text.wav", lambda: b"minutes of the meeting\n" * 99, "cannot be"),
     ("noise.mp3", lambda: np.random.default_rng(3).bytes(9_999), "cannot be|damaged"),
-    ("headerless.raw", lambda: bytes(999), "raw PCM does not state its format; give rate, channels"),
+    ("cut.wav", lambda: written(SOUND, "WAV")[:80_044], r"cut off after 2\.5 of 5\.0 s; copy it again"),
+    ("cut_mu_law.wav", lambda: written(SOUND, "WAV", "ULAW")[:40_000], r"cut off after 2\.5 of 5\.0 s"),
+    ("cut_rf64.wav", lambda: written(SOUND, "RF64")[:80_104], r"cut off after 2\.5 of 5\.0 s"),
+    ("headerless.raw", lambda: bytes(999), "give it, e.g. --raw s16le:16000:1"),
     ("nan.wav", lambda: replaced(2.5, np.nan), r"the sample at 2\.500 s is nan"),
     ("first_nan.wav", lambda: replaced(0, np.nan), r"the sample at 0\.000 s is nan"),
     ("infinite.wav", lambda: replaced(4.999, -np.inf), r"the sample at 4\.999 s is -inf"),
@@ -86,6 +89,25 @@ def test_a_bad_file_is_named_in_one_line(
 
 def test_a_missing_file_is_named() -> None:
     assert message_of("no/such/talk.wav").startswith("no/such/talk.wav: no such file")
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "''"), ("no/such/samples.raw", "no/such/samples.raw")])
+def test_a_name_without_a_file_is_said_to_have_none(name: str, shown: str) -> None:
+    assert message_of(name) == f"{shown}: no such file"
+
+
+@pytest.mark.parametrize("source", [None, 5, [0.0, 0.1], b"talk.wav", io.StringIO("talk")])
+def test_what_is_no_audio_at_all_is_told_what_is(source: object) -> None:
+    kind = type(source).__name__
+    assert message_of(source) == f"audio of type {kind}: give a path, a binary file object or a NumPy array"
+
+
+def test_a_closed_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(written(SOUND, "WAV"))
+    with path.open("rb") as file:
+        pass
+    assert message_of(file) == f"{path}: is closed; open it again"
 
 
 def test_a_folder_is_not_a_recording(tmp_path: Path) -> None:
@@ -140,6 +162,7 @@ def test_the_last_line_of_ffmpeg_is_quoted(tmp_path: Path, monkeypatch: pytest.M
     (wav(struct.pack("<HHIIHH", 1, 1, 0, 0, 0, 16)), "at 0 Hz"),
     (wav(struct.pack("<HHIIHH", 1, 1, 3, 6, 2, 16)), "a sample rate of 3 Hz"),
     (wav(struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16))[:44], "holds no samples"),
+    (written(SOUND, "WAV")[:80_044], "cut off after 2.5 of 5.0 s"),
 ])  # fmt: skip
 def test_a_bad_wav_stream_is_one_line(data: bytes, expected: str) -> None:
     read_end, write_end = os.pipe()
