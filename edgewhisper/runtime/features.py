@@ -124,9 +124,8 @@ class LogMelStream:
         self._settings = settings
         self._n_samples = 0
         self._maximum = -np.inf
-        self._blocks: deque[tuple[int, NDArray[np.float32]]] = (
-            deque()
-        )  # first frame and log-mel [n_mels, frames]
+        # First frame and log-mel [n_mels, frames].
+        self._blocks: deque[tuple[int, NDArray[np.float32]]] = deque()
         self._start = 0  # frames before it are forgotten
         self._end = 0  # frames computed so far
         self.total_frames: int | None = None

@@ -28,9 +28,8 @@ class Model:
     dimensions: ModelDimensions
     tokens: TokenIds
     audio: AudioSettings
-    lock: threading.Lock = field(
-        default_factory=threading.Lock
-    )  # held for one window: the decoder has one cache
+    # Held for one window: the decoder has one cache.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Transcription:
