@@ -12,6 +12,11 @@ from edgewhisper.errors import CheckpointError
 
 Array = NDArray[np.generic]
 
+# Far more than any Whisper has (32 layers, 51,866 tokens), and few enough that a damaged number is refused at once: the
+# names of all tensors are listed before the weights are looked at.
+MOST_LAYERS = 256  # of the encoder or the decoder
+LARGEST_SIZE = 2**20  # any other dimension
+
 
 @dataclass(frozen=True)
 class Vocabulary:

@@ -5,7 +5,7 @@ from pathlib import Path
 from edgewhisper.artifact import ModelDimensions, TokenIds
 from edgewhisper.errors import CheckpointError
 
-from .checkpoint import Vocabulary, check_shapes, expected_shapes
+from .checkpoint import LARGEST_SIZE, MOST_LAYERS, Vocabulary, check_shapes, expected_shapes
 from .generation import ENGLISH_ONLY_VOCABULARY, find_token_ids, with_original_rules
 from .stored_tensors import LazyTensors, StoredTensor
 from .tokenizer import read_tokenizer_json
@@ -79,6 +79,8 @@ def dimensions_from_hparams(
     text = (n_vocab, n_text_ctx, n_text_state, n_text_head, n_text_layer)
     if (
         min(*audio, *text) < 1
+        or max(*audio, *text) > LARGEST_SIZE
+        or max(n_audio_layer, n_text_layer) > MOST_LAYERS
         or n_audio_state != n_text_state
         or n_audio_state % n_audio_head
         or n_text_state % n_text_head

@@ -1,17 +1,24 @@
 """Whisper checkpoints as transformers saves them: config.json, safetensors, tokenizer and generation settings."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgewhisper.artifact import AudioSettings, ModelDimensions, ModelInfo, TokenIds
+from edgewhisper.artifact import AudioSettings, ModelDimensions, ModelInfo
 from edgewhisper.errors import CheckpointError
 
-from .checkpoint import Checkpoint, Vocabulary, check_shapes, expected_shapes, tensors_sha256
-from .generation import ENGLISH_ONLY_VOCABULARY, find_token_ids
+from .checkpoint import (
+    LARGEST_SIZE,
+    MOST_LAYERS,
+    Checkpoint,
+    Vocabulary,
+    check_shapes,
+    expected_shapes,
+    tensors_sha256,
+)
+from .generation_settings import read_token_ids
 from .json_file import read_json_object
 from .safetensors_file import open_safetensors
 from .stored_tensors import LazyTensors, StoredTensor
@@ -61,7 +68,7 @@ def read_transformers_folder(
             random_weights=config.get(RANDOM_WEIGHTS_KEY) is True,
         ),
         dimensions=dimensions,
-        token_ids=_read_token_ids(folder, config, vocabulary),
+        token_ids=read_token_ids(folder, config, vocabulary),
         vocabulary=vocabulary,
         tensors=tensors,
     )
@@ -82,21 +89,25 @@ def read_dimensions(config: Mapping[str, Any], path: Path) -> ModelDimensions:
             f"{path}: 'activation_function' must be gelu and 'scale_embedding' false, as in Whisper"
         )
 
-    def number(key: str) -> int:
+    def number(key: str, most: int = LARGEST_SIZE) -> int:
         value = config.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if type(value) is not int or value < 1:
             raise CheckpointError(
                 f"{path}: '{key}' must be a positive number, not {value!r}; restore the file"
+            )
+        if value > most:
+            raise CheckpointError(
+                f"{path}: '{key}' is more than {most}, the most of any model; restore the file"
             )
         return value
 
     dimensions = ModelDimensions(
         n_mels=number("num_mel_bins"),
         d_model=number("d_model"),
-        encoder_layers=number("encoder_layers"),
+        encoder_layers=number("encoder_layers", MOST_LAYERS),
         encoder_heads=number("encoder_attention_heads"),
         encoder_ffn=number("encoder_ffn_dim"),
-        decoder_layers=number("decoder_layers"),
+        decoder_layers=number("decoder_layers", MOST_LAYERS),
         decoder_heads=number("decoder_attention_heads"),
         decoder_ffn=number("decoder_ffn_dim"),
         vocab_size=number("vocab_size"),
@@ -197,50 +208,3 @@ def _check_audio(folder: Path, dimensions: ModelDimensions) -> None:
             raise CheckpointError(
                 f"{path}: '{key}' is {settings[key]!r}, the model needs {value}; restore the file"
             )
-
-
-def _read_token_ids(folder: Path, config: Mapping[str, Any], vocabulary: Vocabulary) -> TokenIds:
-    """Special tokens by name, overruled by generation_config.json; config.json in its place in old checkpoints."""
-    path = folder / "generation_config.json"
-    settings: Mapping[str, Any] = config
-    if path.is_file():
-        settings = read_json_object(path)
-    else:
-        path = folder / "config.json"
-    languages = settings.get("lang_to_id")
-    size = len(vocabulary.tokens)
-    multilingual = settings.get("is_multilingual", bool(languages) or size != ENGLISH_ONLY_VOCABULARY)
-    ids = find_token_ids(vocabulary.tokens, multilingual=bool(multilingual), source=str(folder))
-    try:
-        tasks = settings.get("task_to_id") or {}
-        no_timestamps = settings.get("no_timestamps_token_id", ids.no_timestamps)
-        ids = replace(
-            ids,
-            end_of_text=settings.get("eos_token_id", ids.end_of_text),
-            start_of_transcript=settings.get("decoder_start_token_id", ids.start_of_transcript),
-            transcribe=tasks.get("transcribe", ids.transcribe),
-            translate=tasks.get("translate", ids.translate),
-            start_of_previous=settings.get("prev_sot_token_id", ids.start_of_previous),
-            no_timestamps=no_timestamps,
-            timestamp_begin=no_timestamps + 1,
-            languages={key.strip("<|>"): i for key, i in languages.items()}
-            if languages and multilingual
-            else ids.languages,
-            suppress=tuple(settings.get("suppress_tokens") or ()),
-            begin_suppress=tuple(settings.get("begin_suppress_tokens") or ()),
-            max_initial_timestamp_index=settings.get("max_initial_timestamp_index"),
-            alignment_heads=tuple((layer, head) for layer, head in settings.get("alignment_heads") or ()),
-        )
-        used: list[Any] = [
-            *ids.suppress,
-            *ids.begin_suppress,
-            *ids.languages.values(),
-            ids.end_of_text,
-            ids.start_of_transcript,
-        ]
-        used += [ids.start_of_previous, ids.timestamp_begin]
-        if all(isinstance(token_id, int) and 0 <= token_id < size for token_id in used):
-            return ids
-    except (AttributeError, TypeError, ValueError):
-        pass
-    raise CheckpointError(f"{path}: the token ids are not those of a vocabulary of {size}; restore the file")

@@ -7,6 +7,7 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +164,62 @@ BAD_FOLDERS: list[tuple[str, Change, str]] = [
     (
         "token ids",
         edit_json("generation_config.json", suppress_tokens=[10**6]),
-        "the token ids are not those",
+        "'suppress_tokens' must be a list of token ids below 1878, not [1000000]",
     ),
-    ("token text", edit_json("generation_config.json", eos_token_id="end"), "the token ids are not those"),
-    ("languages", edit_json("generation_config.json", lang_to_id=["en"]), "the token ids are not those"),
+    (
+        "token text",
+        edit_json("generation_config.json", eos_token_id="end"),
+        "'eos_token_id' must be a token id",
+    ),
+    (
+        "two ends",
+        edit_json("generation_config.json", eos_token_id=[1, 2]),
+        "'eos_token_id' must be a token id",
+    ),
+    ("true id", edit_json("generation_config.json", prev_sot_token_id=True), "'prev_sot_token_id' must be"),
+    ("languages", edit_json("generation_config.json", lang_to_id=["en"]), "'lang_to_id' must name token ids"),
+    (
+        "task text",
+        edit_json("generation_config.json", task_to_id={"transcribe": "x"}),
+        "'task_to_id' must name token ids",
+    ),
+    (
+        "initial timestamp",
+        edit_json("generation_config.json", max_initial_timestamp_index="50"),
+        "'max_initial_timestamp_index' must be a number from 0 on, not '50'",
+    ),
+    (
+        "multilingual",
+        edit_json("generation_config.json", is_multilingual="false"),
+        "'is_multilingual' must be true or false",
+    ),
+    (
+        "alignment heads",
+        edit_json("generation_config.json", alignment_heads=[[0, "1"]]),
+        "'alignment_heads' must be a list of pairs",
+    ),
+    (
+        "first suppressed",
+        edit_json("generation_config.json", begin_suppress_tokens=[-1]),
+        "'begin_suppress_tokens' must be a list of token ids",
+    ),
+    (
+        "last timestamp",
+        edit_json("generation_config.json", no_timestamps_token_id=SMALL.vocab_size - 1),
+        "'no_timestamps_token_id' must have the timestamps after it",
+    ),
+    (
+        "old checkpoint",
+        lambda folder: (
+            remove("generation_config.json")(folder),
+            edit_json("config.json", eos_token_id="end")(folder),
+        )[0],
+        "config.json: 'eos_token_id' must be a token id",
+    ),
+    *(
+        (f"{value} {key}", edit_json("config.json", **{key: value}), f"'{key}' is more than")
+        for key, value in (("encoder_layers", 10**9), ("decoder_layers", 257), ("vocab_size", 10**400))
+    ),
     ("sampling rate", edit_json("preprocessor_config.json", sampling_rate=8000), "'sampling_rate' is 8000"),
     (
         "mel bins",
@@ -292,6 +345,11 @@ def test_truncated_pt_is_refused(pt_file: Path, tmp_path: Path, size: int) -> No
     assert str(tmp_path / "cut.pt") in error_of(tmp_path / "cut.pt")
 
 
+def test_pt_with_a_billion_layers_is_refused(tmp_path: Path) -> None:
+    path = write_pt(tmp_path / "deep.pt", replace(SMALL, decoder_layers=10**9), {})
+    assert "not those of a Whisper model" in error_of(path)
+
+
 def test_pt_without_a_known_vocabulary_asks_for_the_tokenizer(pt_file: Path) -> None:
     assert "put the model's tokenizer.json beside it" in error_of(pt_file)
 
@@ -329,9 +387,16 @@ def test_ggml_of_an_unknown_tensor_type_is_refused(ggml_file: Path, tmp_path: Pa
     assert "has ggml type 10; only f32, f16, q4_0, q5_0, q5_1, q8_0 can be read" in error_of(path)
 
 
-def test_ggml_with_other_dimensions_is_refused(ggml_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(12, -3), (20, 10**9), (36, 10**9), (24, 2**30)],
+    ids=["width", "encoder", "decoder", "text"],
+)
+def test_ggml_with_other_dimensions_is_refused(
+    ggml_file: Path, tmp_path: Path, offset: int, value: int
+) -> None:
     content = bytearray(ggml_file.read_bytes())
-    struct.pack_into("<i", content, 12, -3)
+    struct.pack_into("<i", content, offset, value)
     (tmp_path / "bad.bin").write_bytes(content)
     assert "not those of a Whisper model" in error_of(tmp_path / "bad.bin")
 

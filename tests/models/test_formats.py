@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgewhisper.artifact import ModelDimensions
+from edgewhisper.artifact import ModelDimensions, TokenIds
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.openai_names import openai_name
 from edgewhisper.models.reader import read_checkpoint
@@ -263,6 +263,46 @@ def test_generation_config_overrules_the_vocabulary(tmp_path: Path) -> None:
     assert (ids.suppress, ids.begin_suppress) == ((7, 9), ())
     assert ids.alignment_heads == ((0, 1), (0, 0))
     assert ids.max_initial_timestamp_index == 75
+
+
+def read_with_settings(folder: Path, **settings: object) -> TokenIds:
+    """The token ids of the small checkpoint with changes to its generation_config.json."""
+    path = write_small_folder(folder) / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    return read_checkpoint(folder).token_ids
+
+
+def test_null_settings_and_lists_of_one_are_read_as_transformers_reads_them(
+    small: Checkpoint, tmp_path: Path
+) -> None:
+    ids = small.token_ids
+    nothing = dict.fromkeys(
+        (
+            "no_timestamps_token_id",
+            "prev_sot_token_id",
+            "decoder_start_token_id",
+            "is_multilingual",
+            "lang_to_id",
+            "task_to_id",
+            "alignment_heads",
+        )
+    )
+    found = read_with_settings(
+        tmp_path / "folder", eos_token_id=[ids.end_of_text], begin_suppress_tokens=[9], **nothing
+    )
+    assert found == replace(ids, begin_suppress=(9,))
+
+
+def test_minus_one_among_suppressed_tokens_is_openais_list(tmp_path: Path) -> None:
+    """The list that openai-whisper computes is checked against it elsewhere; random weights are written with it."""
+    original = read_small(tmp_path / "original").token_ids.suppress
+    assert len(original) > 10
+    the = 258
+    assert the not in original
+    assert read_with_settings(tmp_path / "alone", suppress_tokens=[-1]).suppress == original
+    assert read_with_settings(tmp_path / "more", suppress_tokens=[-1, the]).suppress == tuple(
+        sorted([the, *original])
+    )
 
 
 def test_old_checkpoints_keep_their_rules_in_config_json(tmp_path: Path) -> None:
