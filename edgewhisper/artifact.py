@@ -182,7 +182,7 @@ def load_manifest(folder: Path) -> Manifest:
 
     Raises:
         ArtifactError: no folder or manifest, not JSON, a missing or mistyped key, a newer major version, a
-            file name that leaves the folder, or a file that is missing or has another size.
+            file name that leaves the folder, or a file that is missing, a link or of another size.
     """
     path = folder / MANIFEST
     try:
@@ -220,7 +220,9 @@ def _check(folder: Path, manifest: Manifest) -> None:
             raise ArtifactError(f"{where}: a graph uses '{name}', which has no checksum; {_AGAIN}")
     for info in manifest.files:
         path = folder / info.name
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink():
+            raise ArtifactError(f"{path}: is a link, which may lead anywhere; copy the file itself there")
+        if not path.is_file():
             raise ArtifactError(f"{path}: missing from the artifact; {_AGAIN}")
         if (size := path.stat().st_size) != info.size:
             raise IntegrityError(f"{path}: {size} bytes instead of {info.size}; {_AGAIN}")
