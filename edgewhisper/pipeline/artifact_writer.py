@@ -20,7 +20,7 @@ from edgewhisper.models.checkpoint import Checkpoint, Vocabulary
 from edgewhisper.runtime.vocabulary import pack_tokens
 
 # The packages whose versions may change the bytes of a graph.
-BUILD_PACKAGES = ("numpy", "onnx", "onnx-ir")
+BUILD_PACKAGES = ("numpy", "onnx", "onnx-ir", "protobuf")
 
 
 def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, ModelDimensions
+from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, ModelDimensions, load_manifest
 from edgewhisper.atomic import atomic_folder
-from edgewhisper.errors import BuildError, MissingDependencyError, UsageError
+from edgewhisper.errors import ArtifactError, BuildError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 
@@ -62,7 +62,7 @@ def build(
         UsageError: an unknown precision, or an `output` that holds something other than an artifact.
         CheckpointError: the model cannot be read.
         MissingDependencyError: a package that the checkpoint, the graphs or the parity check need.
-        BuildError: the parity check failed, or the disk is full or not writable. Nothing is written then.
+        BuildError: the parity check failed, no device would read the artifact, or the disk is full or not writable. Nothing is written then.
     """
     output = Path(output)
     if precision not in PRECISIONS:
@@ -86,6 +86,7 @@ def build(
         with steps("write the manifest"):
             write_vocabulary(checkpoint.vocabulary, folder)
             manifest = write_manifest(checkpoint, graphs, {"precision": precision}, folder)
+            _require_readable(folder, model)
         report = None
         if parity:
             from .parity import compute_expected, measure_parity, require_parity
@@ -109,6 +110,21 @@ def _export(checkpoint: Checkpoint, folder: Path) -> dict[str, GraphInfo]:
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
     return export_graphs(checkpoint, folder)
+
+
+def _require_readable(folder: Path, model: str | Path) -> None:
+    """Read the manifest as the device will.
+
+    Raises:
+        BuildError: it would be refused.
+    """
+    try:
+        load_manifest(folder)
+    except ArtifactError as error:
+        reason = str(error).removeprefix(f"{folder / MANIFEST}: ")
+        raise BuildError(
+            f"{model}: cannot be described in a manifest ({reason}); nothing was written"
+        ) from None
 
 
 class _Steps:

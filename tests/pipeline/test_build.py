@@ -1,7 +1,9 @@
 """Builds: what they write, and that equal builds are equal bytes."""
 
+import importlib.metadata
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from edgewhisper.artifact import (
@@ -43,6 +45,12 @@ def test_the_manifest_carries_the_checkpoints_constants(small_checkpoint: Path, 
     assert (manifest.audio.n_mels, manifest.audio.n_frames) == (80, 200)
     assert manifest.build.options == {"precision": "fp32"}
     assert set(manifest.graphs) == {"encoder", "decoder"}
+
+
+def test_the_manifest_names_the_packages_that_write_the_graphs(small_artifact: Path) -> None:
+    versions = load_manifest(small_artifact).build.versions
+    packages = ("edgewhisper", "numpy", "onnx", "onnx-ir", "protobuf")
+    assert versions == {package: importlib.metadata.version(package) for package in packages}
 
 
 def test_the_vocabulary_is_written_for_text_and_for_prompts(
@@ -101,6 +109,15 @@ def test_two_builds_are_equal_to_the_byte_but_for_the_measurements(
         assert set(files) == FILES
         del files[MEASURED]
     assert contents[0] == contents[1] == contents[2]
+
+
+def test_the_folders_name_is_the_models_and_changes_nothing_else(
+    small_checkpoint: Path, small_artifact: Path, tmp_path: Path
+) -> None:
+    renamed = build(shutil.copytree(small_checkpoint, tmp_path / "renamed"), tmp_path / "out", parity=False)
+    before, after = load_manifest(small_artifact), load_manifest(renamed)
+    assert (before.model.name, after.model.name) == (small_checkpoint.name, "renamed")
+    assert replace(after, model=replace(after.model, name=before.model.name)) == before
 
 
 def test_no_file_names_a_path_of_the_machine_that_built_it(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from edgewhisper.artifact import (
 )
 from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import BuildStep, build
 from edgewhisper.pipeline.measurements import read_measurements
@@ -170,6 +172,24 @@ def test_graphs_that_differ_from_pytorch_are_not_written(
         BuildError, match=r"coder\.onnx: relative error of .* more than 1e-04; nothing was written"
     ):
         build(small_checkpoint, old, parity=True)
+    assert snapshot(old) == before
+    assert os.listdir(old.parent) == ["model"]
+
+
+def test_an_artifact_that_no_device_would_read_is_not_written(
+    small_checkpoint: Path, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_wrongly(model: str | Path) -> Checkpoint:
+        checkpoint = read_checkpoint(model)
+        wrong = {"max_initial_timestamp_index": "50"}
+        return replace(checkpoint, token_ids=replace(checkpoint.token_ids, **wrong))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build_module, "read_checkpoint", read_wrongly)
+    before = snapshot(old)
+    with pytest.raises(
+        BuildError, match=r"small: .* \(tokens: max_initial_timestamp_index: .*nothing was written"
+    ):
+        build(small_checkpoint, old, parity=False)
     assert snapshot(old) == before
     assert os.listdir(old.parent) == ["model"]
 
