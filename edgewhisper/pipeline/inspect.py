@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewhisper.artifact import GraphInfo, Manifest, TensorInfo, load_manifest
+from edgewhisper.artifact import GraphInfo, Manifest, TensorInfo, load_manifest, verify_file
 from edgewhisper.errors import ArtifactError
 from edgewhisper.runtime.session import PROVIDERS, SessionSettings, create_session, nodes_by_provider
 
@@ -48,20 +48,22 @@ class Inspection:
 
 
 def inspect(folder: str | Path, provider: str | None = None) -> Inspection:
-    """Inspect an artifact.
+    """Inspect an artifact; every file is compared with its checksum.
 
     Args:
         folder: the artifact.
         provider: a name of `runtime.session.PROVIDERS`: load every graph with it and count the nodes that it takes.
 
     Raises:
-        ArtifactError: not an artifact, or damaged.
+        ArtifactError: not an artifact, or damaged (a wrong checksum: IntegrityError).
         UsageError: an unknown provider.
         ProviderError: a provider that is absent here or takes no node.
         MissingDependencyError: a provider was named, and ONNX Runtime is not installed.
     """
     folder = Path(folder)
     manifest = load_manifest(folder)
+    for info in manifest.files:
+        verify_file(folder, info)
     graphs = {
         name: GraphInspection(
             info=info,
@@ -102,7 +104,10 @@ def format_inspection(inspection: Inspection) -> str:
         _section("tokens", _token_lines(manifest)),
         _section(
             "files",
-            [(info.name, f"{_size(info.size)}  sha256 {info.sha256[:16]}") for info in manifest.files],
+            [
+                (info.name, f"{_size(info.size)}  sha256 {info.sha256[:16]} verified")
+                for info in manifest.files
+            ],
         ),
         *(_section(f"graph {name}", _graph_lines(graph)) for name, graph in inspection.graphs.items()),
         _section("measured at build time", _measured_lines(inspection.measurements)),

@@ -2,7 +2,6 @@
 
 import builtins
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from edgewhisper.artifact import MANIFEST, MEASURED, load_manifest
-from edgewhisper.errors import ArtifactError, ProviderError, UsageError
+from edgewhisper.artifact import MANIFEST, MEASURED, load_manifest, sha256_of
+from edgewhisper.errors import ArtifactError, IntegrityError, ProviderError, UsageError
 from edgewhisper.pipeline.inspect import format_inspection, inspect
 from edgewhisper.pipeline.measurements import read_measurements
+from tests.small_artifacts import edit
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_text_tells_what_a_person_asks_for(small_artifact: Path) -> None:
         assert f"graph {name}" in text
         assert graph.file in text
     for info in manifest.files:
-        assert info.sha256[:16] in text
+        assert f"sha256 {info.sha256[:16]} verified" in text
     for told in (
         "windows of 2 s", "random, for measurements only", "fp32", "ONNX Runtime 1.24.4", "edgewhisper 0.1.0",
         "com.microsoft.GroupQueryAttention 2", "audio_features", "de, en", "cpu", "argmax differs in 0 of",
@@ -114,9 +114,21 @@ def test_damaged_measurements_are_one_line(copy: Path, text: str) -> None:
         read_measurements(copy)
 
 
+@pytest.mark.parametrize("name", ["weights.bin", "encoder.onnx", "tokens.bin", "tokenizer.json"])
+def test_one_wrong_bit_in_any_file_is_found(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(IntegrityError, match=rf"{name}: wrong checksum"):
+        inspect(copy)
+
+
 def test_a_graph_that_is_none_is_one_line(copy: Path) -> None:
     path = copy / "encoder.onnx"
-    path.write_bytes(os.urandom(1) * path.stat().st_size)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    files = load_manifest(copy).files
+    place = next(index for index, info in enumerate(files) if info.name == path.name)
+    edit(copy, "files", place, "sha256", value=sha256_of(path))
     with pytest.raises(ArtifactError, match=r"encoder\.onnx: damaged"):
         inspect(copy)
 
