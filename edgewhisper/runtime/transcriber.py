@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
-from edgewhisper.errors import ArtifactError
+from edgewhisper.errors import ArtifactError, UsageError
 
 from .audio import AudioStream, open_audio
 from .bpe import BytePairEncoder, read_encoder
@@ -61,8 +61,11 @@ class Transcriber:
         Raises:
             ArtifactError: missing, damaged, or written by a newer release.
             ProviderError: the provider is not there, or takes no node.
-            UsageError: an unknown provider, or no thread.
+            UsageError: an unknown provider, options for a provider that has none, or no thread.
         """
+        if provider == "cpu" and provider_options:
+            names = ", ".join(provider_options)
+            raise UsageError(f"provider options ({names}): the provider 'cpu' has none; leave them out")
         folder = Path(artifact)
         self.manifest: Manifest = load_manifest(folder)
         state = DeviceState(state_folder())
@@ -103,7 +106,7 @@ class Transcriber:
             audio: a path, a binary file object (also a pipe), samples [n] or [n, channels], or an open stream. A stream is
                 closed after the last segment.
             options: how to decode; None for the defaults.
-            sample_rate: of an array, in Hz; None is the model's.
+            sample_rate: of an array, in Hz; None is the model's. Only an array needs it.
             on_progress: called with the seconds transcribed so far, after each window.
 
         Returns:
@@ -112,11 +115,13 @@ class Transcriber:
 
         Raises:
             AudioError: the recording cannot be read; also while the segments are taken.
-            UsageError: an option that this model does not have.
+            UsageError: an option that this model does not have, or a sample rate of what states its own.
         """
         started = time.perf_counter()
         options = options or DecodingOptions()
         check_options(options, self._model.tokens, self._model.dimensions)
+        if sample_rate is not None and not isinstance(audio, np.ndarray):
+            raise UsageError("sample_rate is for arrays; a recording states its own, leave it out")
         prompt = options.initial_prompt or ()
         if isinstance(prompt, str):
             prompt = self._prompt_encoder.encode_prompt(prompt)
@@ -133,13 +138,34 @@ class Transcriber:
             transcription = Transcription(
                 self._model, features, options, prompt=prompt, started=started, on_progress=on_progress
             )
-            return _closing(transcription.segments(), resources.pop_all()), transcription.info
+            return _Segments(transcription.segments(), resources.pop_all()), transcription.info
 
     @functools.cached_property
     def _prompt_encoder(self) -> BytePairEncoder:
         return read_encoder(self._folder / TOKENIZER)
 
 
-def _closing(segments: Iterator[Segment], resources: contextlib.ExitStack) -> Iterator[Segment]:
-    with resources:
-        yield from segments
+class _Segments(Iterator[Segment]):
+    """Segments, and what is freed after the last one or when nobody wants more.
+
+    A generator would not do: one that was never started runs no `finally`, and the recording would stay open.
+    """
+
+    def __init__(self, segments: Iterator[Segment], resources: contextlib.ExitStack) -> None:
+        self._segments = segments
+        self._resources = resources
+
+    def __next__(self) -> Segment:
+        try:
+            return next(self._segments)
+        except BaseException:  # StopIteration too
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End here: there are no more segments."""
+        self._segments = iter(())
+        self._resources.close()
+
+    def __del__(self) -> None:
+        self._resources.close()

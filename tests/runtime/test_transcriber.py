@@ -189,6 +189,16 @@ def test_a_sample_rate_of_nothing_is_an_error(transcriber: Transcriber) -> None:
         transcriber.transcribe(tones(0.5), GREEDY, sample_rate=0)
 
 
+@pytest.mark.parametrize("form", ["path", "file object"])
+def test_a_sample_rate_of_what_states_its_own_is_an_error(
+    transcriber: Transcriber, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "tones.wav"
+    soundfile.write(path, tones(0.5), RATE)
+    with pytest.raises(UsageError, match="sample_rate is for arrays"):
+        transcriber.transcribe(path if form == "path" else io.BytesIO(path.read_bytes()), sample_rate=8_000)
+
+
 def test_text_is_that_of_the_tokens(transcriber: Transcriber) -> None:
     segment = next(transcriber.transcribe(tones(2.0), GREEDY)[0])
     assert isinstance(segment, Segment)
@@ -217,7 +227,18 @@ def test_the_file_is_closed_after_the_last_segment_or_when_the_rest_is_not_wante
     next(segments)
     segments.close()  # type: ignore[attr-defined]
     assert open_files() == before
+    assert list(segments) == []
     list(transcriber.transcribe(path, GREEDY)[0])
+    assert open_files() == before
+
+
+def test_the_file_is_closed_when_no_segment_is_ever_taken(transcriber: Transcriber, tmp_path: Path) -> None:
+    path = tmp_path / "tones.wav"
+    soundfile.write(path, tones(9.0), RATE)
+    before = open_files()
+    segments, _ = transcriber.transcribe(path, GREEDY)
+    assert open_files() > before
+    del segments
     assert open_files() == before
 
 
@@ -244,3 +265,5 @@ def test_what_cannot_be_loaded_is_an_error(artifact: Path, tmp_path: Path) -> No
         Transcriber(artifact, provider="abacus")
     with pytest.raises(ProviderError):
         Transcriber(artifact, provider="coreml")
+    with pytest.raises(UsageError, match="'cpu' has none"):
+        Transcriber(artifact, provider_options={"fast": "yes"})

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError
 from edgewhisper.runtime.audio import open_audio
@@ -73,7 +74,7 @@ def test_a_length_that_counts_the_header_too_is_forgiven() -> None:
 def test_a_wav_pipe_that_ends_early_gives_its_samples_and_then_an_error() -> None:
     samples = sine(RATE)
     data = encoded(samples, RATE, "WAV", "FLOAT")
-    given = []
+    given: list[NDArray[np.float32]] = []
     with (
         open_audio(pipe(data[:-RATE])) as audio,
         pytest.raises(AudioError, match=r"cut off after 1\.8 of 2\.0 s"),
