@@ -1,9 +1,11 @@
 """What a caller asks of a transcription, and what comes back."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from edgewhisper.artifact import ModelDimensions, TokenIds
 from edgewhisper.errors import UsageError
@@ -12,6 +14,7 @@ from .language import language_code
 
 Task = Literal["transcribe", "translate"]
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
+_LARGEST = sys.float_info.max  # beyond it lies infinity
 
 
 @dataclass(frozen=True)
@@ -42,30 +45,72 @@ class DecodingOptions:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise UsageError(f"unknown task {self.task!r}; choose one of: {', '.join(TASKS)}")
-        temperatures = self.temperatures
-        if not temperatures or not all(math.isfinite(t) and t >= 0 for t in temperatures):
-            raise UsageError(
-                f"temperature {self.temperature!r} is not valid; give one or more numbers of 0 or more"
-            )
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UsageError(f"max_tokens {self.max_tokens} is not valid; give 1 or more")
-        if self.max_initial_timestamp is not None and not 0 <= self.max_initial_timestamp < math.inf:
-            raise UsageError(
-                f"max_initial_timestamp {self.max_initial_timestamp} is not valid; give seconds of 0 or more"
-            )
-        if self.no_speech_threshold is not None and not 0 <= self.no_speech_threshold <= 1:
-            raise UsageError(
-                f"no_speech_threshold {self.no_speech_threshold} is not valid; give a probability, 0 to 1"
-            )
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed} is not valid; give 0 or more")
+        switch = "True or False"
+        checks = {
+            "language": (_is_text_or_none(self.language), "a code or an English name"),
+            "timestamps": (isinstance(self.timestamps, bool), switch),
+            "temperature": (_are_temperatures(self.temperature), "one or more numbers of 0 or more"),
+            "compression_ratio_threshold": (_is_threshold(self.compression_ratio_threshold), "a number"),
+            "logprob_threshold": (_is_threshold(self.logprob_threshold), "a number"),
+            "no_speech_threshold": (_is_threshold(self.no_speech_threshold, 0, 1), "a probability, 0 to 1"),
+            "initial_prompt": (
+                _is_text_or_none(self.initial_prompt) or _are_ids(self.initial_prompt),
+                "text or a list of token ids",
+            ),
+            "condition_on_previous_text": (isinstance(self.condition_on_previous_text, bool), switch),
+            "prompt_reset_on_temperature": (_is_number(self.prompt_reset_on_temperature), "a number"),
+            "suppress_tokens": (
+                self.suppress_tokens is None or _are_ids(self.suppress_tokens),
+                "a list of token ids",
+            ),
+            "suppress_blank": (isinstance(self.suppress_blank, bool), switch),
+            "max_initial_timestamp": (
+                _is_threshold(self.max_initial_timestamp, 0, _LARGEST),
+                "seconds of 0 or more",
+            ),
+            "max_tokens": (
+                self.max_tokens is None or _is_whole(self.max_tokens, 1),
+                "a whole number of 1 or more",
+            ),
+            "seed": (_is_whole(self.seed, 0), "a whole number of 0 or more"),
+        }
+        for name, (is_valid, wanted) in checks.items():
+            if not is_valid:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not valid; give {wanted}")
 
     @property
     def temperatures(self) -> tuple[float, ...]:
         """The temperatures to try, in turn."""
-        if isinstance(self.temperature, int | float):
-            return (float(self.temperature),)
-        return tuple(float(value) for value in self.temperature)
+        if isinstance(self.temperature, Sequence):
+            return tuple(float(value) for value in self.temperature)
+        return (float(self.temperature),)
+
+
+def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return bool(low <= value <= high)  # False for NaN
+
+
+def _is_whole(value: object, low: int) -> bool:
+    return isinstance(value, Integral) and _is_number(value, low)
+
+
+def _is_threshold(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    return value is None or _is_number(value, low, high)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_temperatures(value: object) -> bool:
+    given = value if isinstance(value, Sequence) else (value,)
+    return len(given) > 0 and all(_is_number(each, 0, _LARGEST) for each in given)
+
+
+def _are_ids(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(each, Integral) for each in value)
 
 
 def check_options(options: DecodingOptions, tokens: TokenIds, dimensions: ModelDimensions) -> None:

@@ -1,8 +1,10 @@
 """Options that cannot be used are refused in one line that says what can."""
 
 import dataclasses
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgewhisper.artifact import TokenIds
@@ -24,12 +26,46 @@ from tests.scripted import DIMENSIONS, END, ENGLISH_ONLY, TOKENS, VOCAB_SIZE
         ("max_initial_timestamp", -1.0, "max_initial_timestamp"),
         ("no_speech_threshold", 1.5, "no_speech_threshold"),
         ("seed", -1, "seed"),
+        ("seed", 1.5, "seed"),
+        ("seed", None, "seed"),
+        ("temperature", 10**400, "temperature"),
+        ("max_tokens", "9", "max_tokens"),
+        ("language", 5, "language 5 is not valid; give a code or an English name"),
+        ("temperature", None, "temperature None"),
+        ("temperature", "0", "temperature '0'"),
+        ("temperature", (0.0, "1"), "temperature"),
+        ("temperature", True, "temperature"),
+        ("compression_ratio_threshold", "x", "compression_ratio_threshold 'x'"),
+        ("logprob_threshold", float("nan"), "logprob_threshold"),
+        ("prompt_reset_on_temperature", None, "prompt_reset_on_temperature"),
+        ("max_initial_timestamp", float("inf"), "max_initial_timestamp"),
+        ("timestamps", "no", "timestamps 'no' is not valid; give True or False"),
+        ("condition_on_previous_text", None, "condition_on_previous_text"),
+        ("suppress_blank", 0, "suppress_blank"),
+        ("initial_prompt", 7, "initial_prompt"),
+        ("initial_prompt", [0.5], "initial_prompt"),
+        ("suppress_tokens", "1,2", "suppress_tokens"),
+        ("suppress_tokens", (None,), "suppress_tokens"),
     ],
 )
 def test_values_that_no_model_takes(option: str, value: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message) as error:
         DecodingOptions(**{option: value})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0, "no_speech_threshold": 1, "max_initial_timestamp": 1},
+        {"temperature": np.float32(0.5), "seed": np.int64(3), "max_tokens": np.int32(9)},
+        {"temperature": [0.0, 1], "initial_prompt": [1, 2], "suppress_tokens": [np.int64(4)]},
+        {"logprob_threshold": -math.inf, "compression_ratio_threshold": math.inf},
+    ],
+)
+def test_numbers_may_be_of_any_type(options: dict[str, Any]) -> None:
+    temperatures = DecodingOptions(**options).temperatures
+    assert all(type(temperature) is float for temperature in temperatures)
 
 
 @pytest.mark.parametrize(
