@@ -89,7 +89,10 @@ class DecodingOptions:
 def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    return bool(low <= value <= high)  # False for NaN
+    try:
+        return low <= float(value) <= high  # False for NaN
+    except OverflowError:  # of an integer
+        return False
 
 
 def _is_whole(value: object, low: int) -> bool:
