@@ -12,8 +12,13 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends well, else remove it."""
+    """Give a temporary path beside `path`; rename it to `path` when the block ends well, else remove it.
+
+    What a kill left of an earlier attempt is removed too.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for leftover in _leftovers(path):
+        leftover.unlink(missing_ok=True)
     try:
         yield temporary
         _flush(temporary)
@@ -36,10 +41,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     retired = path.with_name(f".{path.name}.retired")
     if retired.exists() and not path.exists():
         retired.rename(path)
-    for name in os.listdir(path.parent):
-        match = re.fullmatch(re.escape(f".{path.name}.") + "([0-9]{1,9})[.]tmp", name)
-        if name == retired.name or (match and not _another_process(int(match[1]))):
-            shutil.rmtree(path.parent / name, ignore_errors=True)
+    for leftover in (retired, *_leftovers(path)):
+        if leftover.exists():
+            shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -53,6 +57,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(retired)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _leftovers(path: Path) -> Iterator[Path]:
+    """Temporary paths of `path` whose process is gone."""
+    for name in os.listdir(path.parent):
+        match = re.fullmatch(re.escape(f".{path.name}.") + "([0-9]{1,9})[.]tmp", name)
+        if match and not _another_process(int(match[1])):
+            yield path.parent / name
 
 
 def _flush(file: Path) -> None:

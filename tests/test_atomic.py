@@ -41,6 +41,30 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> Non
     assert contents(tmp_path) == {"out.txt": "old"}
 
 
+def test_what_a_kill_left_of_a_file_goes_with_the_next_attempt(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+    script = """
+        with atomic.atomic_file(Path(sys.argv[1])) as temporary:
+            temporary.write_text("half")
+            die()
+    """
+    killed(textwrap.dedent(script), str(path))
+    assert len(os.listdir(tmp_path)) == 2
+    (tmp_path / ".other.txt.99999999.tmp").write_text("of another file")
+    with atomic_file(path) as temporary:
+        temporary.write_text("new")
+    assert contents(tmp_path) == {"out.txt": "new", ".other.txt.99999999.tmp": "of another file"}
+
+
+def test_a_file_that_another_process_is_writing_stays(tmp_path: Path) -> None:
+    theirs = tmp_path / f".out.txt.{os.getppid()}.tmp"
+    theirs.write_text("half")
+    with atomic_file(tmp_path / "out.txt") as temporary:
+        temporary.write_text("mine")
+    assert theirs.read_text() == "half"
+
+
 @pytest.fixture(params=["exchange", "two renames"])
 def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to replace a folder: systems without an exchange of names take two renames."""
