@@ -7,11 +7,16 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import edgewhisper
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("export", "quant", "runtime", "models")
@@ -27,6 +32,14 @@ BUILD_PACKAGES = (
     "whisper",
     "ml_dtypes",
 )
+# All that the runtime may load: of the package, and of others' (what the four need themselves, and the two modules that
+# Cython makes inside their extensions).
+RUNTIME_PARTS = re.compile(r"edgewhisper(\.(artifact|atomic|errors|runtime(\..+)?))?")
+RUNTIME_PACKAGES = {
+    *("numpy", "onnxruntime", "soundfile", "soxr"),
+    *("cffi", "_cffi_backend", "_soundfile", "_soundfile_data", "flatbuffers", "google", "packaging"),
+    *("typing_extensions", "cython_runtime", "_cython"),
+}
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
@@ -107,6 +120,27 @@ def test_the_runtime_leaves_the_packages_of_the_build_host_alone(statement: str)
     assert not set(BUILD_PACKAGES) & set(loaded)
 
 
+def test_the_runtime_imports_only_what_a_device_has() -> None:
+    """Every module of it, even those that a plain transcription does not need."""
+    code = (
+        "import importlib, json, pkgutil, sys; before = {*sys.modules}; import edgewhisper.runtime as runtime\n"
+        "for module in pkgutil.walk_packages(runtime.__path__, 'edgewhisper.runtime.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(json.dumps([*{*sys.modules} - before]))"
+    )
+    loaded = json.loads(run(sys.executable, "-c", code))
+    assert "edgewhisper.runtime.transcriber" in loaded
+    assert_only_the_runtime(loaded)
+
+
+def assert_only_the_runtime(loaded: Sequence[str]) -> None:
+    """`loaded` are names of `sys.modules`."""
+    ours = {name for name in loaded if name.partition(".")[0] == "edgewhisper"}
+    assert {name for name in ours if not RUNTIME_PARTS.fullmatch(name)} == set()
+    others = {re.sub(r"^(_cython)_\d.*|\..*", r"\1", name) for name in {*loaded} - ours}
+    assert others - sys.stdlib_module_names - RUNTIME_PACKAGES - {"__main__"} == set()
+
+
 def test_help_loads_neither_the_runtime_nor_the_build() -> None:
     code = (
         "import json, sys; from edgewhisper.cli.main import main; main(['--help']); main(['transcribe', '--help']);"
@@ -143,18 +177,32 @@ def test_broken_versions_of_onnx_runtime_are_excluded(extra: str) -> None:
 
 @pytest.mark.parametrize("name", ["runtime", "build", "dev", "baselines"])
 def test_constraints_name_exact_versions(name: str) -> None:
+    assert constraints(name)
+    for pin in constraints(name):
+        assert re.fullmatch(r"==[0-9][A-Za-z0-9.]*", str(pin.specifier)), pin
+
+
+@pytest.mark.parametrize("name", ["runtime", "build", "dev"])
+def test_the_environment_of_the_tests_is_the_constrained_one(name: str) -> None:
+    for pin in constraints(name):
+        if pin.marker is None or pin.marker.evaluate():
+            assert importlib.metadata.version(pin.name) in pin.specifier, pin
+
+
+@pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("linux", "aarch64")])
+def test_what_has_no_build_for_other_machines_is_not_demanded_there(system: str, machine: str) -> None:
+    there = {"sys_platform": system, "platform_machine": machine}
+    demanded = {pin.name for pin in constraints("dev") if pin.marker is None or pin.marker.evaluate(there)}
+    assert "torch" in demanded
+    assert "triton" not in demanded
+
+
+def constraints(name: str) -> "list[Requirement]":
+    """The pins of one file of constraints, without those of the files that it includes."""
+    from packaging.requirements import Requirement
+
     lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith(("#", "-c "))]
-    assert pins
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin) for pin in pins)
-
-
-def test_the_environment_of_the_tests_is_the_constrained_one() -> None:
-    for name in ("runtime", "build", "dev"):
-        for line in (ROOT / "constraints" / f"{name}.txt").read_text().splitlines():
-            package, _, version = line.partition("==")
-            if version:
-                assert importlib.metadata.version(package).split("+")[0] == version, package
+    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-c "))]
 
 
 @pytest.mark.slow
@@ -172,7 +220,7 @@ def test_the_runtime_works_where_only_base_and_cpu_are_installed(
     )
     text, loaded = json.loads(run(python, "-I", "-c", code, demo_artifact, speech, cwd=tmp_path))
     assert text.strip()
-    assert not set(BUILD_PACKAGES) & set(loaded)
+    assert_only_the_runtime(loaded)
     assert (
         run(python.with_name("edgewhisper"), "transcribe", speech, "-a", demo_artifact).strip()
         == text.strip()
