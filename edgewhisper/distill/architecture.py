@@ -52,6 +52,9 @@ def generation_config(tokens: SpecialTokens) -> GenerationConfig:
 
     Whisper's `begin_suppress_tokens` (the lone blank and end-of-text) are left out: in a small vocabulary words begin
     with the lone blank, and end-of-text at the beginning is how the model says that nobody speaks.
+
+    The task is set because `generate` leaves its token out where neither language nor task is given, and the model
+    has never seen a prompt without one.
     """
     unwanted = [
         tokens.start_of_transcript,
@@ -73,6 +76,7 @@ def generation_config(tokens: SpecialTokens) -> GenerationConfig:
         is_multilingual=True,
         lang_to_id={f"<|{language}|>": token for language, token in tokens.languages.items()},
         task_to_id={"transcribe": tokens.transcribe, "translate": tokens.translate},
+        task="transcribe",
         suppress_tokens=unwanted,
         begin_suppress_tokens=None,
         return_timestamps=False,

@@ -25,7 +25,7 @@ from .tokenizer import train_tokenizer
 from .trainer import TrainingOptions, training_state
 from .training import train
 
-_STEPS = 5500
+_STEPS = 7500
 _SHARDS = 80
 _PROCESSES = 2
 BUNDLE = Path(__file__).parents[1] / "models" / "demo"
