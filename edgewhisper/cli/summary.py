@@ -6,6 +6,10 @@ from edgewhisper.runtime.memory import peak_memory
 from edgewhisper.runtime.options import Segment, TranscriptionInfo
 from edgewhisper.runtime.writers import subtitle_time
 
+SHORTEST_AUDIO = (
+    0.1  # seconds; a window costs the same however little is in it, so the factor of less says nothing
+)
+
 
 @dataclass
 class Totals:
@@ -25,7 +29,7 @@ class Totals:
     def closing_line(self) -> str:
         """Audio length, real-time factor, time to the first token and peak memory."""
         parts = [f"{self.audio:.1f} s of audio in {self.elapsed:.2f} s"]
-        if self.audio:
+        if self.audio >= SHORTEST_AUDIO:
             parts.append(f"real-time factor {self.elapsed / self.audio:.3f}")
         if self.first_token is not None:
             parts.append(f"first token after {self.first_token:.2f} s")

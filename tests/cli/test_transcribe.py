@@ -104,6 +104,14 @@ def test_an_existing_transcript_is_found_before_anything_is_decoded(
     assert (tmp_path / f"{speech.stem}.txt").read_text() == "precious"
 
 
+def test_no_real_time_factor_of_a_moment(command: Command, demo_artifact: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "click.wav", np.zeros(1), 16_000)
+    outcome = command("transcribe", tmp_path / "click.wav", "-a", demo_artifact)
+    assert outcome.code == 0
+    assert "0.0 s of audio in" in outcome.err
+    assert "real-time factor" not in outcome.err
+
+
 def test_verbose_says_language_segments_and_times(
     command: Command, demo_artifact: Path, speech: Path
 ) -> None:
