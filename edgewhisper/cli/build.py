@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from .outputs import print_result
+from .parameters import FolderPath
+
 
 @click.command(short_help="Turn a Whisper checkpoint into an artifact.")
 @click.argument("model")
@@ -11,7 +14,7 @@ import click
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
     metavar="DIR",
     help="Where the artifact goes.",
 )
@@ -47,4 +50,4 @@ def build(model: str, output: Path, precision: str, parity: bool | None) -> None
     def show(step: BuildStep) -> None:
         click.echo(f"[{step.number}/{step.total}] {step.name}", err=True)
 
-    click.echo(build_artifact(model, output, precision=precision, parity=parity, progress=show))
+    print_result(build_artifact(model, output, precision=precision, parity=parity, progress=show))

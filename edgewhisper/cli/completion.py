@@ -5,6 +5,8 @@ from click.shell_completion import get_completion_class
 
 from edgewhisper.errors import UsageError
 
+from .outputs import print_result
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -23,4 +25,4 @@ def completion(context: click.Context, shell: str) -> None:
     generator = get_completion_class(shell)
     if generator is None:
         raise UsageError(f"no completion for the shell '{shell}'; choose one of {', '.join(SHELLS)}")
-    click.echo(generator(context.find_root().command, {}, "edgewhisper", "_EDGEWHISPER_COMPLETE").source())
+    print_result(generator(context.find_root().command, {}, "edgewhisper", "_EDGEWHISPER_COMPLETE").source())

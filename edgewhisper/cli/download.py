@@ -4,6 +4,8 @@ import click
 
 from edgewhisper.errors import UsageError
 
+from .outputs import print_result
+
 
 @click.command(short_help="Download a checkpoint, for a later build without network.")
 @click.argument("model")
@@ -22,4 +24,4 @@ def download(model: str, revision: str | None) -> None:
     hub_id = model if "/" in model else find_card(model).hub_id
     if hub_id is None:
         raise UsageError(f"{model}: is bundled, there is nothing to download")
-    click.echo(download_checkpoint(hub_id, revision=revision))
+    print_result(download_checkpoint(hub_id, revision=revision))

@@ -6,9 +6,12 @@ import click
 
 from edgewhisper.runtime.session import PROVIDERS
 
+from .outputs import print_result
+from .parameters import FolderPath
+
 
 @click.command(short_help="Show what an artifact holds.")
-@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("artifact", type=FolderPath())
 @click.option(
     "--provider", type=click.Choice(list(PROVIDERS)), help="Count the nodes that this provider takes here."
 )
@@ -26,4 +29,4 @@ def inspect(artifact: Path, provider: str | None, as_json: bool) -> None:
     from edgewhisper.pipeline.inspect import inspect as inspect_artifact
 
     inspection = inspect_artifact(artifact, provider)
-    click.echo(inspection.to_json() if as_json else format_inspection(inspection))
+    print_result(inspection.to_json() if as_json else format_inspection(inspection))

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 a failure, 2 a usage that cannot be meant, 130 interrupted.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ for command in (transcribe, build, inspect, models, download, random, completion
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; an error is one line on standard error."""
     settings = Settings()
+    if sys.stderr is None:  # closed; without it, print() would put messages into the transcript
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         code = edgewhisper.main(arguments, prog_name="edgewhisper", standalone_mode=False, obj=settings)
     except Exception as error:

@@ -7,6 +7,8 @@ import click
 
 from edgewhisper.errors import MissingDependencyError
 
+from .outputs import print_result
+
 COLUMNS = ("name", "from", "languages", "mel bins", "layers", "width", "parameters")
 
 
@@ -31,7 +33,7 @@ def models(as_json: bool) -> None:
             | {"parameters": card.parameters, "bytes": {name: card.size(name) for name in PRECISIONS}}
             for card in CARDS
         ]
-        click.echo(json.dumps(cards, indent=1))
+        print_result(json.dumps(cards, indent=1))
         return
     try:
         from tabulate import tabulate
@@ -56,6 +58,6 @@ def models(as_json: bool) -> None:
     ]
     sizes = [f"{name} MB" for name in PRECISIONS]
     aligned = ("left", "left", *["right"] * (len(COLUMNS) - 2 + len(sizes)), "left", "left")
-    click.echo(
+    print_result(
         tabulate(rows, [*COLUMNS, *sizes, "licence", "draft"], disable_numparse=True, colalign=aligned)
     )

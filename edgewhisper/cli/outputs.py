@@ -18,8 +18,8 @@ def plan_outputs(
     """The file of each recording's transcript; None is standard output. Nothing is written yet.
 
     Raises:
-        UsageError: two transcripts would be one file, a file exists and `overwrite` is not set, standard input is named
-            twice, or several structured transcripts would run into each other on standard output.
+        UsageError: two transcripts would be one file, a file exists and `overwrite` is not set, the folder is a file,
+            standard input is named twice, or several structured transcripts would run into each other on standard output.
     """
     if recordings.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input ('-') is named twice; it can be read once")
@@ -29,10 +29,15 @@ def plan_outputs(
                 f"several recordings cannot share one {extension} output; add -o DIR for a file each"
             )
         return [None] * len(recordings)
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"-o {folder}: {nearest} is a file; give a folder")
     planned: dict[Path, str] = {}
     for recording in recordings:
         stem = "stdin" if recording == STANDARD_INPUT else Path(recording).stem
         path = folder / f"{stem}.{extension}"
+        if planned.get(path) == recording:
+            raise UsageError(f"{recording} is named twice; name it once")
         if path in planned:
             raise UsageError(
                 f"{planned[path]} and {recording} would both be written to {path}; use two -o folders"
@@ -44,6 +49,33 @@ def plan_outputs(
 
 
 @contextlib.contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output, where the text that is written reaches it.
+
+    Raises:
+        OutputError: it is closed, or cannot be written.
+        BrokenPipeError: its reader has gone, which ends a command without a word.
+    """
+    if sys.stdout is None:  # as in `edgewhisper ... >&-`
+        raise OutputError("standard output is closed; leave it open, or write to a file")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"standard output: cannot be written ({error.strerror or error}); free space, or write elsewhere"
+        ) from error
+
+
+def print_result(text: object) -> None:
+    """Print what a command was run for; raises what `standard_output` raises."""
+    with standard_output() as file:
+        print(text, file=file)
+
+
+@contextlib.contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """A text file for one transcript; a file appears under its name only when the block ends well.
 
@@ -51,7 +83,8 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         OutputError: it cannot be written.
     """
     if path is None:
-        yield sys.stdout
+        with standard_output() as file:
+            yield file
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,31 @@
 """Values of options that click does not parse by itself."""
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
 if TYPE_CHECKING:
     from edgewhisper.runtime.pcm import RawFormat
+
+
+class FolderPath(click.Path):
+    """The path of a folder; an empty name, such as an unset shell variable leaves behind, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty; give a folder.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def parse_raw_format(

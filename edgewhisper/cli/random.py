@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from .outputs import print_result
+from .parameters import FolderPath
+
 
 @click.command(short_help="Write a checkpoint with random weights, for measurements.")
 @click.argument("name")
@@ -11,7 +14,7 @@ import click
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
     metavar="DIR",
     help="Where the checkpoint goes.",
 )
@@ -36,4 +39,4 @@ def random(name: str, output: Path, tokens: int | None, seed: int) -> None:
     from edgewhisper.models.random_weights import write_random_checkpoint
 
     write_random_checkpoint(name, output, seed=seed, tokens=tokens)
-    click.echo(output)
+    print_result(output)

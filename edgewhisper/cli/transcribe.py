@@ -14,7 +14,7 @@ from edgewhisper.runtime.session import PROVIDERS
 from edgewhisper.runtime.writers import WRITERS
 
 from .outputs import STANDARD_INPUT, open_output, plan_outputs
-from .parameters import parse_raw_format, parse_settings
+from .parameters import FolderPath, parse_raw_format, parse_settings
 from .progress import Progress
 from .summary import Totals, describe_info, describe_segment
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     required=True,
     envvar="EDGEWHISPER_ARTIFACT",
     show_envvar=True,
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
     metavar="DIR",
     help="The artifact to transcribe with; 'edgewhisper build' makes one.",
 )
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
     metavar="DIR",
     help="Write a file per recording here, not to standard output.",
 )
@@ -184,6 +184,8 @@ def _transcribe_one(
 ) -> TranscriptionInfo:
     from edgewhisper.runtime.audio import open_audio
 
+    if source == STANDARD_INPUT and sys.stdin is None:  # as in `edgewhisper ... <&-`
+        raise AudioError("standard input is closed; pipe a recording into it, or name a file")
     file = sys.stdin.buffer if source == STANDARD_INPUT else source
     stream = open_audio(file, raw=raw, target_rate=transcriber.manifest.audio.sample_rate)
     with stream, Progress(stream.name, stream.duration) as progress:

@@ -21,6 +21,23 @@ def test_two_recordings_do_not_share_a_file(tmp_path: Path) -> None:
         plan_outputs(["x/a.wav", "y/a.flac"], tmp_path, "txt", overwrite=False)
 
 
+def test_a_recording_that_is_named_twice_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^x/a\.wav is named twice"):
+        plan_outputs(["x/a.wav", "b.wav", "x/a.wav"], tmp_path, "txt", overwrite=False)
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_folder_that_is_a_file_is_found_before_anything_is_read(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UsageError, match=r"file is a file; give a folder"):
+        plan_outputs(["a.wav"], tmp_path / "file" / below, "txt", overwrite=True)
+
+
+def test_a_relative_folder_need_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan_outputs(["a.wav"], Path("new/text"), "txt", overwrite=False) == [Path("new/text/a.txt")]
+
+
 def test_standard_input_is_read_once() -> None:
     with pytest.raises(UsageError, match="named twice"):
         plan_outputs(["-", "-"], None, "txt", overwrite=False)

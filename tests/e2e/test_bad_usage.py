@@ -29,6 +29,7 @@ def write_wav(path: Path, samples: object, rate: int = 16_000, subtype: str | No
 def bad_recordings(tmp_path: Path, speech: Path) -> dict[str, Path]:
     """What is not a recording, by what is wrong with it."""
     flac = speech.read_bytes()
+    whole = write_wav(tmp_path / "whole.wav", np.zeros(16_000))
     (tmp_path / "folder.wav").mkdir()
     return {
         "missing": tmp_path / "missing.wav",
@@ -37,6 +38,7 @@ def bad_recordings(tmp_path: Path, speech: Path) -> dict[str, Path]:
         "folder": tmp_path / "folder.wav",
         "no samples": write_wav(tmp_path / "no-samples.wav", np.zeros(0)),
         "cut in the header": write_bytes(tmp_path / "header.flac", flac[:20]),
+        "cut off": write_bytes(tmp_path / "cut.wav", whole.read_bytes()[:20_000]),
         "raw without a format": write_bytes(tmp_path / "samples.raw", bytes(32_000)),
         "not a number": write_wav(tmp_path / "nan.wav", np.full(16_000, np.nan), subtype="FLOAT"),
         "infinite": write_wav(tmp_path / "inf.wav", np.full(16_000, np.inf), subtype="FLOAT"),
@@ -52,6 +54,7 @@ def bad_recordings(tmp_path: Path, speech: Path) -> dict[str, Path]:
         "folder",
         "no samples",
         "cut in the header",
+        "cut off",
         "raw without a format",
         "not a number",
         "infinite",

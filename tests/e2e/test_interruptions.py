@@ -102,7 +102,39 @@ def test_a_full_disk_under_standard_output_is_one_line(demo_artifact: Path, spee
     full = os.open("/dev/full", os.O_WRONLY)
     outcome = run("transcribe", speech, "-a", demo_artifact, stdout=full)
     os.close(full)
-    assert (outcome.returncode, outcome.stderr) == (1, "edgewhisper: error: No space left on device\n")
+    message = "standard output: cannot be written (No space left on device); free space, or write elsewhere"
+    assert (outcome.returncode, outcome.stderr) == (1, f"edgewhisper: error: {message}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["completion", "bash"]])
+def test_a_full_disk_is_named_whatever_is_printed(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        outcome = run(*arguments, stdout=full.fileno())
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("edgewhisper: error: standard output: cannot be written (No space left")
+    assert outcome.stderr.count("\n") == 1
+
+
+def in_shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command with a stream that a shell has redirected or closed."""
+    script = f'"$@" {redirection}'
+    return subprocess.run(["sh", "-c", script, "sh", EDGEWHISPER, *arguments], text=True, capture_output=True)
+
+
+def test_closed_streams_are_one_line(demo_artifact: Path, speech: Path) -> None:
+    outcome = in_shell("<&-", "transcribe", "-", "-a", demo_artifact)
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert outcome.stderr.startswith("edgewhisper: error: standard input is closed;")
+    outcome = in_shell(">&-", "transcribe", speech, "-a", demo_artifact)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("edgewhisper: error: standard output is closed;")
+    assert in_shell(">&-", "models", "--json").returncode == 1
+
+
+def test_without_standard_error_only_text_is_on_standard_output(demo_artifact: Path, speech: Path) -> None:
+    silent = in_shell("2>&-", "transcribe", speech, "-a", demo_artifact)
+    assert (silent.returncode, silent.stdout) == (0, run("transcribe", speech, "-a", demo_artifact).stdout)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(demo_artifact: Path, speech: Path) -> None:
