@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import ModelDimensions
+from edgewhisper.errors import CheckpointError
 from edgewhisper.models.checkpoint import Checkpoint, Vocabulary
 from edgewhisper.models.generation import find_token_ids, special_tokens
 from edgewhisper.models.random_weights import write_random_folder
@@ -151,3 +153,12 @@ def write_ggml(
             file.write(struct.pack("<3i", stored.ndim, len(name), kind))
             file.write(struct.pack(f"<{stored.ndim}i", *stored.shape[::-1]) + name.encode() + data)
     return path
+
+
+def error_of(source: str | Path) -> str:
+    """The one line with which a checkpoint is refused."""
+    with pytest.raises(CheckpointError) as error:
+        read_checkpoint(source)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
