@@ -10,7 +10,7 @@ from .transcripts import Transcript, read_table, write_table
 
 _CLIPS = {"seen": 12, "unseen": 10, "german": 14}
 _LONG = 7
-_LONGEST_SECONDS = 60.0
+_LONG_SECONDS = (20.0, 60.0)
 _BLANKS = ("silence", "noise", "music")
 
 
@@ -37,7 +37,11 @@ def choose(transcripts: Sequence[Transcript]) -> list[Transcript]:
     chosen: list[Transcript] = []
     for group, count in _CLIPS.items():
         chosen += [item for item in transcripts if item.group == group][:count]
-    fitting = [item for item in transcripts if item.group == "long" and item.duration <= _LONGEST_SECONDS]
+    fitting = [
+        item
+        for item in transcripts
+        if item.group == "long" and _LONG_SECONDS[0] <= item.duration <= _LONG_SECONDS[1]
+    ]
     chosen += fitting[:_LONG]
     for kind in _BLANKS:
         chosen.append(next(item for item in transcripts if item.group == "blank" and item.voice == kind))

@@ -101,6 +101,8 @@ def _main() -> int:
         "--processes", type=int, default=_PROCESSES, help="cores to use (default: %(default)s)"
     )
     arguments = parser.parse_args()
+    # So small a model gains nothing from more threads, and on a busy machine they wait for each other most of the time.
+    torch.set_num_threads(1)
     try:
         make_demo_model(
             arguments.work_dir, arguments.output, arguments.steps, arguments.shards, arguments.processes

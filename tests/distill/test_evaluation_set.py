@@ -36,7 +36,7 @@ class TestMaking:
         said = [segment.text for item in transcripts for segment in item.segments]
         assert all(split_of(sentence) is Split.HELD_OUT for sentence in said)
         assert sum(item.duration for item in transcripts if not item.text) >= 600
-        assert all(15 < item.duration <= 90 for item in transcripts if item.group == "long")
+        assert all(20 <= item.duration <= 90 for item in transcripts if item.group == "long")
 
     def test_other_samples_are_refused_with_the_reason_and_nothing_is_left(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
