@@ -115,7 +115,7 @@ class Optimum:
 
         self._features = torch.from_numpy(log_mel)[None]
         with timed() as timing:
-            self._states = self._model.encoder(input_features=self._features)
+            self._states = self._model.encoder(input_features=self._features, attention_mask=None)
         return timing
 
     def decode(self, tokens: int) -> Timing:
@@ -147,7 +147,7 @@ class FasterWhisper:
         return timing
 
     def decode(self, tokens: int) -> Timing:
-        length = len(self._prompt) + tokens
+        length = 2 * tokens  # CTranslate2 generates at most half of it
         with timed() as timing:
             result = self._model.generate(self._states, [self._prompt], beam_size=1, max_length=length)
         _check_length(len(result[0].sequences_ids[0]), tokens)

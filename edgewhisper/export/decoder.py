@@ -1,5 +1,6 @@
 """Whisper's decoder as one ONNX graph for prefill, single steps and the verification of several tokens."""
 
+import numpy as np
 import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
@@ -71,11 +72,11 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         x, normed = layers.add_and_norm(
             x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm"
         )
-        attended = graph.op(
-            "MultiHeadAttention", rows.pad(layers.linear(normed, f"{layer}.encoder_attn.q_proj")), cross[2 * index], cross[2 * index + 1],
-            domain=CONTRIB, num_heads=heads,
-        )  # fmt: skip
-        attended = layers.matmul(rows.unpad(attended), f"{layer}.encoder_attn.out_proj")
+        query = layers.linear(normed, f"{layer}.encoder_attn.q_proj")
+        attended = _cross_attention(
+            layers, query, cross[2 * index], cross[2 * index + 1], heads, dims.d_model
+        )
+        attended = layers.matmul(attended, f"{layer}.encoder_attn.out_proj")
         x, normed = layers.add_and_norm(
             x, attended, f"{layer}.encoder_attn.out_proj", f"{layer}.final_layer_norm"
         )
@@ -87,8 +88,27 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     return graph
 
 
+def _cross_attention(
+    layers: Layers, query: ir.Value, key: ir.Value, value: ir.Value, heads: int, width: int
+) -> ir.Value:
+    """query [B, S, d] attends to key and value [B, heads, positions, head_dim] -> [B, S, d].
+
+    Every token is a batch entry of its own, so that each product has one row however many tokens a step takes: the
+    one-row kernel reads keys and values once, in place, and its bits do not depend on the other tokens.
+    """
+    graph = layers.graph
+    head_dim = width // heads
+    scaled = graph.op("Mul", query, graph.constant("query_scale", head_dim**-0.5, np.float32))
+    split = graph.op("Reshape", scaled, graph.constant("one_row_each", [0, 0, heads, 1, head_dim]))
+    rows = graph.op("Transpose", split, perm=[1, 0, 2, 3, 4])  # [S, B, heads, 1, head_dim]
+    scores = graph.op("FusedMatMul", rows, key, domain=CONTRIB, transB=1)
+    attended = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), value)
+    joined = graph.op("Transpose", attended, perm=[1, 0, 2, 3, 4])
+    return graph.op("Reshape", joined, graph.constant("joined_heads", [0, 0, width]))
+
+
 class _RowPadding:
-    """Repeats a single row, so that attention never runs on one row alone.
+    """Repeats a single row, so that self-attention never runs on one row alone.
 
     ONNX Runtime's CPU attention multiplies one query row with another kernel than several, which gives other bits; a
     token would then depend on how many were decoded in its step. Every other layer computes a row the same way whatever

@@ -44,8 +44,6 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
     provider = _available(settings.provider, runtime)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = _checked_threads(settings.threads)
-    # Two sessions have a pool each, and only one works at a time: the other's threads must not burn a core.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # shapes differ from step to step
     options.log_severity_level = 3
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
