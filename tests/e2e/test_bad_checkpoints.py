@@ -42,7 +42,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "safetensors"),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), "config.json"),
     "a damaged configuration": (lambda folder: cut(folder / "config.json"), "config.json"),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer"),
+    "no tokenizer": (lambda folder: [(folder / name).unlink() for name in ("tokenizer.json", "vocab.json")], "tokenizer"),
     "nothing": (empty, "config.json"),
 }  # fmt: skip
 
