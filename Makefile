@@ -48,10 +48,10 @@ format: $(VENV)/dev-installed ## Format the code
 bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed and memory on this machine, against other engines
 	$(BIN)/python -m edgewhisper.bench --peers-python $(PEERS)/bin/python
 
-demo-model: $(VENV)/dev-installed ## Train the bundled model anew (hours; needs espeak-ng); goes on where it was stopped
+demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
 
-clean: ## Remove what the other targets made, but not hours of training
+clean: ## Remove what the other targets made, but not the training
 	rm -rf $(VENV) $(PEERS) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find edgewhisper tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
