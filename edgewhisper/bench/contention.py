@@ -1,7 +1,8 @@
 """Whether a timing counts: did its threads get their cores?
 
-On a shared machine other processes and, in a virtual machine, the host take time from a measurement. Linux accounts for
-both: the time that a thread waited in a run queue, and the time stolen from the processors.
+On a shared machine other processes and, in a virtual machine, the host take time from a measurement; so do an engine's own
+threads, when there are more of them than cores. Linux accounts for it: the time that a thread waited in a run queue, and
+the time stolen from the processors.
 """
 
 import os
@@ -17,7 +18,7 @@ TOLERATED = 0.05
 
 @dataclass
 class Timing:
-    """A stretch of wall time and the share of it that others took."""
+    """A stretch of wall time and the share of it that the threads had to wait."""
 
     seconds: float = 0.0
     waited: float = 0.0  # run-queue delay, mean of this process's busy threads, as a share of wall time

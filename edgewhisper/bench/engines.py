@@ -16,8 +16,13 @@ from .contention import Timing, timed
 class Engine(Protocol):
     """One way to run a Whisper checkpoint."""
 
+    @staticmethod
+    def convert(checkpoint: Path, work: Path) -> None:
+        """Write what the engine loads into `work`, unless it is there; in another process than the one that measures."""
+        ...
+
     def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
-        """Load; conversions are kept in `work`."""
+        """Load what `convert` wrote."""
         ...
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
@@ -32,6 +37,10 @@ class Engine(Protocol):
 class EdgeWhisper:
     """This project; `work` holds the artifact."""
 
+    @staticmethod
+    def convert(checkpoint: Path, work: Path) -> None:
+        """Nothing to do."""
+
     def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
         from edgewhisper.artifact import load_manifest
         from edgewhisper.runtime.decoder import Decoder
@@ -45,6 +54,8 @@ class EdgeWhisper:
         self._encoder = Encoder(artifact, self._manifest, settings)
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
+        self._decoder.release()
+        self._cross = None  # one window at a time, as in a transcription
         with timed() as timing:
             self._cross = self._encoder.run(log_mel)
         return timing
@@ -77,6 +88,10 @@ class EdgeWhisper:
 class Transformers:
     """transformers on PyTorch, fp32."""
 
+    @staticmethod
+    def convert(checkpoint: Path, work: Path) -> None:
+        """Nothing to do."""
+
     def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
         import torch
         from transformers import WhisperForConditionalGeneration
@@ -88,6 +103,7 @@ class Transformers:
         import torch
 
         self._features = torch.from_numpy(log_mel)[None]
+        self._states = None
         with torch.inference_mode(), timed() as timing:
             self._states = self._model.model.encoder(self._features)
         return timing
@@ -99,21 +115,28 @@ class Transformers:
 class Optimum:
     """optimum's ONNX export, fp32, on ONNX Runtime."""
 
+    @staticmethod
+    def convert(checkpoint: Path, work: Path) -> None:
+        from optimum.onnxruntime import ORTModelForSpeechSeq2Seq
+
+        if not (work / "optimum").exists():
+            ORTModelForSpeechSeq2Seq.from_pretrained(checkpoint, export=True).save_pretrained(
+                work / "optimum"
+            )
+
     def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
         import onnxruntime
         from optimum.onnxruntime import ORTModelForSpeechSeq2Seq
 
-        folder = work / "optimum"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        if not folder.exists():
-            ORTModelForSpeechSeq2Seq.from_pretrained(checkpoint, export=True).save_pretrained(folder)
-        self._model = ORTModelForSpeechSeq2Seq.from_pretrained(folder, session_options=options)
+        self._model = ORTModelForSpeechSeq2Seq.from_pretrained(work / "optimum", session_options=options)
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         import torch
 
         self._features = torch.from_numpy(log_mel)[None]
+        self._states = None
         with timed() as timing:
             self._states = self._model.encoder(input_features=self._features, attention_mask=None)
         return timing
@@ -125,16 +148,23 @@ class Optimum:
 class FasterWhisper:
     """faster-whisper's engine, CTranslate2, float32."""
 
-    def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
-        import ctranslate2
+    @staticmethod
+    def convert(checkpoint: Path, work: Path) -> None:
         from ctranslate2.converters import TransformersConverter
 
-        folder = work / "ctranslate2"
-        if not folder.exists():
+        if not (work / "ctranslate2").exists():
             copied = ["tokenizer.json", "preprocessor_config.json"]
-            TransformersConverter(str(checkpoint), copy_files=copied).convert(str(folder))
+            TransformersConverter(str(checkpoint), copy_files=copied).convert(str(work / "ctranslate2"))
+
+    def __init__(self, checkpoint: Path, work: Path, threads: int) -> None:
+        import ctranslate2
+
         self._model = ctranslate2.models.Whisper(
-            str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads
+            str(work / "ctranslate2"),
+            device="cpu",
+            compute_type="float32",
+            inter_threads=1,
+            intra_threads=threads,
         )
         self._prompt = [50257, 50362] if not self._model.is_multilingual else [50258, 50259, 50359, 50363]
 
@@ -142,6 +172,7 @@ class FasterWhisper:
         import ctranslate2
 
         features = ctranslate2.StorageView.from_array(np.ascontiguousarray(log_mel[None]))
+        self._states = None
         with timed() as timing:
             self._states = self._model.encode(features)
         return timing

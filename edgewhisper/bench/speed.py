@@ -126,6 +126,17 @@ def start_workers(
     """Start every engine; those that fail are returned with the reason."""
     workers, failed = {}, {}
     for name in names:
+        converted = subprocess.run(
+            [python[name], "-m", "edgewhisper.bench.worker", "convert", name, str(checkpoint), str(work)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if converted.returncode != 0:
+            failed[name] = Figures(
+                failure=(converted.stderr.strip().splitlines() or ["conversion failed"])[-1]
+            )
+            continue
         arguments = [name, str(checkpoint), str(work), str(threads), str(n_mels), str(frames)]
         try:
             workers[name] = Worker(python[name], arguments)

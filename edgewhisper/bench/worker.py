@@ -18,7 +18,11 @@ _SEED = 7
 
 
 def main() -> None:
-    """python -m edgewhisper.bench.worker ENGINE CHECKPOINT WORK THREADS MEL_BINS FRAMES."""
+    """python -m edgewhisper.bench.worker ENGINE CHECKPOINT WORK THREADS MEL_BINS FRAMES, or ... convert ENGINE CHECKPOINT WORK."""
+    if sys.argv[1] == "convert":
+        _, engine_name, checkpoint, work = sys.argv[1:]
+        ENGINES[engine_name].convert(Path(checkpoint), Path(work))
+        return
     engine_name, checkpoint, work, threads, n_mels, frames = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not be taken for an answer

@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         code = edgewhisper.main(arguments, prog_name="edgewhisper", standalone_mode=False, obj=settings)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

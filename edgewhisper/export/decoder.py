@@ -93,22 +93,25 @@ def _cross_attention(
 ) -> ir.Value:
     """query [B, S, d] attends to key and value [B, heads, positions, head_dim] -> [B, S, d].
 
-    Every token is a batch entry of its own, so that each product has one row however many tokens a step takes: the
-    one-row kernel reads keys and values once, in place, and its bits do not depend on the other tokens.
+    Every token is a batch entry of its own, so that each product has one row however many tokens a step takes and its
+    bits do not depend on the others. The one-row kernel reads keys and values in place, which makes single steps faster
+    than one product of all rows; long prompts are slower, as each row reads them again.
     """
     graph = layers.graph
     head_dim = width // heads
     scaled = graph.op("Mul", query, graph.constant("query_scale", head_dim**-0.5, np.float32))
     split = graph.op("Reshape", scaled, graph.constant("one_row_each", [0, 0, heads, 1, head_dim]))
-    rows = graph.op("Transpose", split, perm=[1, 0, 2, 3, 4])  # [S, B, heads, 1, head_dim]
+    rows = graph.op("Transpose", split, perm=[0, 2, 1, 3, 4])  # [B, heads, S, 1, head_dim]
+    per_head = graph.constant("every_row_of_a_head", [0, 0, 1, -1, head_dim])
+    key, value = (graph.op("Reshape", x, per_head) for x in (key, value))
     scores = graph.op("FusedMatMul", rows, key, domain=CONTRIB, transB=1)
     attended = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), value)
-    joined = graph.op("Transpose", attended, perm=[1, 0, 2, 3, 4])
+    joined = graph.op("Transpose", attended, perm=[0, 2, 1, 3, 4])
     return graph.op("Reshape", joined, graph.constant("joined_heads", [0, 0, width]))
 
 
 class _RowPadding:
-    """Repeats a single row, so that self-attention never runs on one row alone.
+    """Repeats the single row of a single sequence, so that self-attention never runs on one row alone.
 
     ONNX Runtime's CPU attention multiplies one query row with another kernel than several, which gives other bits; a
     token would then depend on how many were decoded in its step. Every other layer computes a row the same way whatever

@@ -144,3 +144,10 @@ def test_main_takes_its_arguments_from_the_command_line(
     monkeypatch.setattr("sys.argv", ["edgewhisper", "--version"])
     assert main() == 0
     assert package.__version__ in capsys.readouterr().out
+
+
+def test_the_command_alone_prints_its_help_and_exits_as_bad_usage(command: Command) -> None:
+    outcome = command()
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("Usage: edgewhisper ")
+    assert "\n  transcribe " in outcome.err
