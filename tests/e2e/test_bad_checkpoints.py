@@ -28,6 +28,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def remove_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "vocab.json"):
+        (folder / name).unlink()
+
+
 def empty(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
@@ -42,7 +47,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "safetensors"),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), "config.json"),
     "a damaged configuration": (lambda folder: cut(folder / "config.json"), "config.json"),
-    "no tokenizer": (lambda folder: [(folder / name).unlink() for name in ("tokenizer.json", "vocab.json")], "tokenizer"),
+    "no tokenizer": (remove_tokenizer, "tokenizer"),
     "nothing": (empty, "config.json"),
 }  # fmt: skip
 
