@@ -104,6 +104,18 @@ class TensorLocation:
 
 
 @dataclass(frozen=True)
+class RewriteInfo:
+    """What a pass made of one node, or why it left the node alone."""
+
+    node: str
+    method: str  # such as "F(4,3)"; "none" where the node was left
+    macs_before: int = 0  # multiply-accumulates for one window
+    macs_after: int = 0
+    error: float | None = None  # ||y - y64|| / ||y64|| against float64, on this model's weights
+    reason: str | None = None  # why the node was left, or that the choice was not measured on the target
+
+
+@dataclass(frozen=True)
 class GraphInfo:
     """One ONNX graph of the artifact."""
 
@@ -117,6 +129,8 @@ class GraphInfo:
     weights: tuple[str, ...]  # external data files that the graph maps
     min_onnxruntime: str
     embedding: TensorLocation | None = None  # where the rows of inputs_embeds come from
+    embedding_scales: TensorLocation | None = None  # of a quantized table, [vocab_size, blocks of a row]
+    rewrites: tuple[RewriteInfo, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.artifact import TensorInfo
 
+from .model_file import describe
 from .weights import WeightsWriter
 
 OPSET = 20
@@ -87,12 +88,4 @@ class GraphBuilder:
             self._graph, ir_version=IR_VERSION, producer_name="edgewhisper", producer_version=producer_version
         )
         path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
-        return tuple(map(_describe, self._graph.inputs)), tuple(map(_describe, self._graph.outputs))
-
-
-def _describe(value: ir.Value) -> TensorInfo:
-    assert value.name is not None
-    assert value.dtype is not None
-    assert value.shape is not None
-    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
-    return TensorInfo(value.name, str(value.dtype).lower(), shape)
+        return tuple(map(describe, self._graph.inputs)), tuple(map(describe, self._graph.outputs))

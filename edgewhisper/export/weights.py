@@ -6,7 +6,7 @@ Graphs name tensors by file, offset and length, so a tensor that several graphs 
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +16,8 @@ from edgewhisper.artifact import TensorLocation
 
 # Mapped tensors start on a page of their own: dropping one after it was repacked then frees all of its pages.
 ALIGNMENT = 4096
+# Tensors of other files are copied in pieces, so that none is held in memory.
+COPIED_BYTES = 2**22
 
 
 class WeightsWriter:
@@ -53,13 +55,41 @@ class WeightsWriter:
         """
         if key not in self._written:
             array = np.ascontiguousarray(make())
-            self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
-            self._written[key] = (
-                self._file.tell(),
-                array.nbytes,
-                ir.DataType.from_numpy(array.dtype),
-                array.shape,
-            )
+            self._begin(key, array.nbytes, ir.DataType.from_numpy(array.dtype), array.shape)
             self._file.write(array.data.cast("B"))
+        return self._reference(key)
+
+    def tensor_of(self, key: str, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
+        """The tensor `key` with the value of `tensor`; as `tensor()`, and what lies in another file is copied from there."""
+        if key not in self._written:
+            if isinstance(tensor, ir.ExternalTensor):
+                self._begin(key, tensor.nbytes, tensor.dtype, tuple(tensor.shape.numpy()))
+                _copy(Path(tensor.path), tensor.offset or 0, tensor.nbytes, self._file)
+            else:
+                self._begin(key, tensor.nbytes, tensor.dtype, tuple(tensor.shape.numpy()))
+                self._file.write(tensor.tobytes())
+        written = self._reference(key)
+        if (written.dtype, written.shape) != (tensor.dtype, tensor.shape):
+            raise ValueError(
+                f"two tensors are called '{key}': {written.dtype} {written.shape}, {tensor.dtype} {tensor.shape}"
+            )
+        return written
+
+    def _begin(self, key: str, length: int, dtype: ir.DataType, shape: tuple[int, ...]) -> None:
+        self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
+        self._written[key] = (self._file.tell(), length, dtype, shape)
+
+    def _reference(self, key: str) -> ir.ExternalTensor:
         offset, length, dtype, shape = self._written[key]
         return ir.ExternalTensor(self.name, offset, length, dtype, shape=ir.Shape(shape), name=key)
+
+
+def _copy(source: Path, offset: int, length: int, target: BinaryIO) -> None:
+    with source.open("rb") as file:
+        file.seek(offset)
+        while length:
+            piece = file.read(min(length, COPIED_BYTES))
+            if not piece:
+                raise OSError(f"{source}: too short for its tensors")
+            target.write(piece)
+            length -= len(piece)
