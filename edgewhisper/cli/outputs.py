@@ -10,6 +10,8 @@ from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError, UsageError
 
 STANDARD_INPUT = "-"
+# Extensions of transcripts; a folder called so was meant to be a file.
+FILE_FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 
 
 def plan_outputs(
@@ -19,7 +21,7 @@ def plan_outputs(
 
     Raises:
         UsageError: two transcripts would be one file, a file exists and `overwrite` is not set, the folder is a file,
-            standard input is named twice, or several structured transcripts would run into each other on standard output.
+            standard input is named twice, the folder is called like a file, or several structured transcripts would run into each other on standard output.
     """
     if recordings.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input ('-') is named twice; it can be read once")
@@ -32,6 +34,10 @@ def plan_outputs(
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise UsageError(f"-o {folder}: {nearest} is a file; give a folder")
+    if folder.suffix[1:] in FILE_FORMATS and not folder.exists():
+        raise UsageError(
+            f"-o {folder}: names a file, -o takes a folder; for one file write '> {folder}' instead"
+        )
     planned: dict[Path, str] = {}
     for recording in recordings:
         stem = "stdin" if recording == STANDARD_INPUT else Path(recording).stem

@@ -9,7 +9,7 @@ _TEMPLATE = """\
 # The demo model
 
 A Whisper of {parameters:.1f} million parameters, trained from nothing by `python -m edgewhisper.distill.demo` on
-speech synthesised with espeak-ng. It exists so that the whole line, from checkpoint to transcript, can be built,
+speech synthesised with espeak-ng. It exists so that everything, from checkpoint to transcript, can be built,
 tested and shown without a download. It understands a synthetic voice that gives commands to a voice assistant, in
 English and German. It says nothing about how well edgewhisper recognises human speech.
 

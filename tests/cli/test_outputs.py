@@ -86,3 +86,12 @@ def fill_the_disk(path: Path) -> None:
     with open_output(path) as file:
         file.write("new")
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_folder_named_like_a_transcript_was_meant_to_be_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"out\.srt: names a file, -o takes a folder"):
+        plan_outputs(["a.wav"], tmp_path / "out.srt", "srt", overwrite=False)
+    (tmp_path / "out.srt").mkdir()
+    assert plan_outputs(["a.wav"], tmp_path / "out.srt", "srt", overwrite=False) == [
+        tmp_path / "out.srt" / "a.srt"
+    ]
