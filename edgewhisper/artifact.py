@@ -226,7 +226,8 @@ def _check(folder: Path, manifest: Manifest) -> None:
             raise ArtifactError(f"{where}: '{key}' is {value}, out of range; {_AGAIN}")
     hashed = {info.name for info in manifest.files}
     used = {name for graph in manifest.graphs.values() for name in (graph.file, *graph.weights)}
-    used |= {graph.embedding.file for graph in manifest.graphs.values() if graph.embedding}
+    tables = [x for graph in manifest.graphs.values() for x in (graph.embedding, graph.embedding_scales)]
+    used |= {table.file for table in tables if table}
     for name in sorted(hashed | used):
         if not PLAIN_NAME.fullmatch(name):
             raise ArtifactError(f"{where}: file name {name!a} is not a plain name; do not use this artifact")

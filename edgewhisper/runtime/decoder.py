@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import Manifest
-from edgewhisper.errors import ArtifactError, EdgeWhisperError
+from edgewhisper.errors import EdgeWhisperError
 
 from .embedding import TokenEmbedding
 from .encoder import CrossKV
@@ -31,11 +31,7 @@ class Decoder:
         """Load the graph and allocate the cache; raises what `create_session` raises."""
         graph = manifest.graph("decoder")
         self._session = create_session(folder, graph, settings)
-        if graph.embedding is None:
-            raise ArtifactError(
-                f"{folder / graph.file}: the manifest names no embedding table; build the artifact again"
-            )
-        self._embedding = TokenEmbedding(folder, graph.embedding)
+        self._embedding = TokenEmbedding(folder, graph)
         self._cache = KVCache(graph)
         self._steps: dict[tuple[int, int], _Step] = {}
         self._cross: CrossKV | None = None
