@@ -66,7 +66,7 @@ def report(results: Sequence[Result]) -> str:
 
 
 def _compare(result: Result) -> str:
-    from edgewhisper.distill.scoring import normalise
+    from .scoring import normalise
 
     if normalise(result.text) == normalise(result.reference):
         return f"{result.file}: right\n  {result.text or '(nothing)'}"
@@ -74,7 +74,7 @@ def _compare(result: Result) -> str:
 
 
 def _score(results: Sequence[Result]) -> str:
-    from edgewhisper.distill.scoring import error_rate
+    from .scoring import error_rate
 
     rate = error_rate([result.reference for result in results], [result.text for result in results])
     detected = sum(result.detected_language == result.language for result in results)

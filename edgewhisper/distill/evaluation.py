@@ -7,8 +7,9 @@ from pathlib import Path
 
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
+from edgewhisper.bench.scoring import ErrorRate, error_rate
+
 from .recognition import Hypothesis, transcribe
-from .scoring import ErrorRate, error_rate
 from .transcripts import Transcript, read_recording, read_table
 
 

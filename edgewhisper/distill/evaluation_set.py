@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgewhisper.bench.scoring import normalise
 from edgewhisper.errors import EdgeWhisperError
 
 from . import espeak
 from .espeak import Voice
 from .recordings import Recording, blank, clip, long_recording
-from .scoring import normalise
 from .sentences import EVALUATION_MIXTURE, Split, sentences
 from .transcripts import Transcript, describe, write_recording, write_table
 from .voices import seen_voice, unseen_voice

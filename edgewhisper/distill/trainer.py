@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
+from edgewhisper.bench.scoring import error_rate
+
 from .architecture import build_model
 from .batches import CTC_CLASSES, IGNORED, Batch, BatchMaker, plan
 from .recognition import transcribe
 from .recordings import Recording
-from .scoring import error_rate
 from .tokenizer import special_tokens
 from .windows import Window
 

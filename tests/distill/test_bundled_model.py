@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
+from edgewhisper.bench.scoring import error_rate
 from edgewhisper.distill.demo import BUNDLE
 from edgewhisper.distill.recognition import Hypothesis, transcribe
-from edgewhisper.distill.scoring import error_rate
 from edgewhisper.distill.sentences import Split, split_of
 from edgewhisper.distill.tokenizer import special_tokens
 from edgewhisper.distill.transcripts import Transcript, read_recording, read_table

@@ -3,7 +3,7 @@
 import jiwer
 import pytest
 
-from edgewhisper.distill.scoring import error_rate, normalise
+from edgewhisper.bench.scoring import error_rate, normalise
 
 REFERENCES = ["Turn on the light.", "Öffne die Tür!", "What is twenty-two plus two?"]
 HYPOTHESES = ["turn on light", "öffne die Tür", "what is twenty two plus ten too"]
