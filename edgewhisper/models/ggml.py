@@ -30,7 +30,7 @@ from .tokenizer import build_vocabulary
 
 MAGIC = 0x67676D6C  # "ggml"
 _MAX_DIMENSIONS = 4
-_CONV_BIASES = ("encoder.conv1.bias", "encoder.conv2.bias")  # stored as [d, 1]
+CONV_BIASES = ("encoder.conv1.bias", "encoder.conv2.bias")  # stored as [d, 1]
 
 
 def is_ggml(path: Path) -> bool:
@@ -132,7 +132,7 @@ def _read_tensors(reader: _Reader) -> dict[str, StoredTensor]:
             )
         blocks = math.prod(shape) // kind.block
         start = reader.skip(blocks * kind.block_bytes)
-        if name in _CONV_BIASES:
+        if name in CONV_BIASES:
             shape = (math.prod(shape),)
         stored[name] = StoredTensor(shape, partial(_load, reader.data, kind, shape, blocks, start))
     return stored
