@@ -82,20 +82,31 @@ def read_encoder(path: Path) -> BytePairEncoder:
         ArtifactError: it cannot be read, or is not a byte-level BPE tokenizer.
     """
     try:
-        data: Any = json.loads(path.read_bytes())
-        model = data["model"]
-        ids = dict(model["vocab"])
-        ranks = {_pair(merge): rank for rank, merge in enumerate(model["merges"])}
-        if not all(first + second in ids for first, second in ranks) or not ids.keys() >= set(byte_letters()):
-            raise ValueError("the vocabulary is not complete")
-        special = frozenset(str(token["content"]) for token in data["added_tokens"])
+        data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(
             f"{path}: cannot be read ({error.strerror}); a prompt needs it, build the artifact again"
         ) from None
+    return parse_encoder(data, str(path))
+
+
+def parse_encoder(data: bytes, source: str) -> BytePairEncoder:
+    """The same from the contents of the file; `source` names it in errors.
+
+    Raises:
+        ArtifactError: it is not a byte-level BPE tokenizer.
+    """
+    try:
+        tokenizer: Any = json.loads(data)
+        model = tokenizer["model"]
+        ids = dict(model["vocab"])
+        ranks = {_pair(merge): rank for rank, merge in enumerate(model["merges"])}
+        if not all(first + second in ids for first, second in ranks) or not ids.keys() >= set(byte_letters()):
+            raise ValueError("the vocabulary is not complete")
+        special = frozenset(str(token["content"]) for token in tokenizer["added_tokens"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(
-            f"{path}: not a byte-level BPE tokenizer ({error}); build the artifact again"
+            f"{source}: not a byte-level BPE tokenizer ({error}); build the artifact again"
         ) from None
     return BytePairEncoder(ranks, ids, special)
 

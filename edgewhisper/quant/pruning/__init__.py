@@ -1,0 +1,1 @@
+"""Checkpoint -> smaller checkpoint: fewer tokens, attention heads and feed-forward units."""
