@@ -1,0 +1,125 @@
+"""Weight-only quantization: y = x W with W in 4 or 8 bits, by ONNX Runtime's MatMulNBits.
+
+    MatMul(x, W) [. Add(b)]  ->  MatMulNBits(x, blocks of W, scales [, zero points] [, b])
+
+The output head's FusedMatMul(transB=1) multiplies by the token embedding [vocab_size, d], whose rows are what MatMulNBits
+wants: the runtime reads embedding rows from the tensors of the head (`quantized_table`), so that the table is stored once.
+"""
+
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from edgewhisper.artifact import TensorLocation
+from edgewhisper.errors import UsageError
+
+from .blocks import Method, QuantizedMatrix, quantize
+from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
+
+# Products with inputs rounded to 8 bits per block of a row; level 0 computes in fp32, at a third of the speed, and gives a
+# single row other bits than the same row among others.
+ACCURACY_LEVEL = 4
+# Block sizes with which ONNX Runtime's x86 kernels give a row the same bits whatever other rows there are (1.24.4 to
+# 1.32); larger blocks run two rows at a time and the odd row by a kernel that adds up in another order.
+EXACT_BLOCK_SIZES = {4: (16, 32), 8: (16, 32, 64)}
+
+
+@dataclass(frozen=True)
+class WeightOnlyOptions:
+    """How weights are quantized.
+
+    Attributes:
+        bits: 4 or 8.
+        block_size: weights that share a scale; one of EXACT_BLOCK_SIZES[bits].
+        method: how scales are chosen.
+        table_bits: of the token embedding, which the output head shares.
+    """
+
+    bits: int
+    block_size: int = 32
+    method: Method = "k-quant"
+    table_bits: int = 8
+
+
+@dataclass(frozen=True)
+class QuantizedTable:
+    """The tensors of the quantized token embedding, by their names in the graph."""
+
+    values: str
+    scales: str
+    bits: int
+
+    def location(self, values: TensorLocation) -> TensorLocation:
+        """Where the levels lie, as the runtime reads them: `values` is where the bytes of the tensor lie."""
+        *rows, size = values.shape
+        return replace(values, dtype=f"uint{self.bits}", shape=(*rows, size * 8 // self.bits))
+
+
+def quantize_weights(model: ir.Model, options: WeightOnlyOptions) -> QuantizedTable | None:
+    """Quantize the weights of every linear layer in place; returns the token embedding, if a layer shares it.
+
+    Raises:
+        UsageError: a number of bits or a block size that ONNX Runtime has not, or has not exactly.
+        BuildError: the graph is quantized already.
+    """
+    _check(options)
+    table = None
+    for layer in linear_layers(model):
+        bits = options.table_bits if layer.transposed else options.bits
+        matrix = quantize(
+            layer.matrix().T,
+            bits,
+            options.block_size,
+            options.method,
+            symmetric=layer.transposed or bits == 8,
+        )
+        node = _product(model.graph, layer, matrix)
+        layer.replace(model.graph, [node])
+        if layer.transposed:
+            _, values, scales = (value.name for value in node.inputs[:3] if value is not None)
+            assert values is not None
+            assert scales is not None
+            table = QuantizedTable(values, scales, bits)
+        remove_unused_initializers(model.graph)
+    model.graph.opset_imports.setdefault(CONTRIB, 1)
+    return table
+
+
+def _product(graph: ir.Graph, layer: LinearLayer, matrix: QuantizedMatrix) -> ir.Node:
+    name = f"{layer.name}.int{matrix.bits}"
+    values = add_initializer(graph, name, matrix.packed)
+    scales = add_initializer(graph, f"{name}.scales", lambda: matrix.scales)
+    packed = matrix.packed_zero_points()
+    zero_points = None if packed is None else add_initializer(graph, f"{name}.zero_points", lambda: packed)
+    inputs = [layer.input, values, scales, zero_points, None, layer.bias]
+    while inputs[-1] is None:
+        inputs.pop()
+    d_in, d_out = layer.shape
+    return ir.node(
+        "MatMulNBits",
+        inputs,
+        {
+            "K": d_in,
+            "N": d_out,
+            "bits": matrix.bits,
+            "block_size": matrix.values.shape[-1],
+            "accuracy_level": ACCURACY_LEVEL,
+        },
+        domain=CONTRIB,
+        name=f"{name}.product",
+    )
+
+
+def _check(options: WeightOnlyOptions) -> None:
+    for bits in (options.bits, options.table_bits):
+        if bits not in EXACT_BLOCK_SIZES:
+            raise UsageError(f"{bits} bits: weight-only quantization has {_listed(EXACT_BLOCK_SIZES)}")
+        if options.block_size not in EXACT_BLOCK_SIZES[bits]:
+            raise UsageError(
+                f"block size {options.block_size}: not with {bits} bits; take {_listed(EXACT_BLOCK_SIZES[bits])}"
+            )
+
+
+def _listed(numbers: object) -> str:
+    assert isinstance(numbers, dict | tuple)
+    return " or ".join(map(str, numbers))
