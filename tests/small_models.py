@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,10 @@ def random_checkpoint(dimensions: ModelDimensions = SMALL, seed: int = 0) -> Che
     )  # fmt: skip
 
 
-def export(checkpoint: Checkpoint, folder: Path) -> Manifest:
+def export(checkpoint: Checkpoint, folder: Path, ops: Literal["fused", "portable"] = "fused") -> Manifest:
     """Write the checkpoint's graphs into `folder`; returns what the runtime needs to run them."""
     folder.mkdir(parents=True, exist_ok=True)
-    graphs = export_graphs(checkpoint, folder)
+    graphs = export_graphs(checkpoint, folder, ops)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)
     build = BuildInfo(versions={}, options={}, target="any")

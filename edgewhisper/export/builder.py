@@ -1,16 +1,12 @@
 """A small vocabulary for writing an ONNX graph down like a model definition."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgewhisper.artifact import TensorInfo
-
-from .model_file import describe
 from .weights import WeightsWriter
 
 OPSET = 20
@@ -80,12 +76,8 @@ class GraphBuilder:
         self._graph.register_initializer(value)
         return value
 
-    def save(
-        self, path: Path, producer_version: str
-    ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-        """Write the graph; returns its inputs and outputs."""
-        model = ir.Model(
+    def model(self, producer_version: str) -> ir.Model:
+        """The graph as a model."""
+        return ir.Model(
             self._graph, ir_version=IR_VERSION, producer_name="edgewhisper", producer_version=producer_version
         )
-        path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
-        return tuple(map(describe, self._graph.inputs)), tuple(map(describe, self._graph.outputs))

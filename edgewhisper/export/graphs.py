@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from edgewhisper import __version__
 from edgewhisper.artifact import GraphInfo
@@ -10,6 +11,8 @@ from edgewhisper.models.checkpoint import Checkpoint
 from .builder import OPSET, GraphBuilder
 from .decoder import TABLE, build_decoder
 from .encoder import build_encoder
+from .model_file import write_model
+from .portable import lower
 from .weights import WeightsWriter
 
 WEIGHTS_FILE = "weights.bin"
@@ -17,19 +20,30 @@ WEIGHTS_FILE = "weights.bin"
 MIN_ONNXRUNTIME = "1.24.4"
 
 
-def export_graphs(checkpoint: Checkpoint, folder: Path) -> dict[str, GraphInfo]:
+def export_graphs(
+    checkpoint: Checkpoint, folder: Path, ops: Literal["fused", "portable"] = "fused"
+) -> dict[str, GraphInfo]:
     """Write encoder.onnx, decoder.onnx and the weights file they map.
+
+    Args:
+        checkpoint: the model.
+        folder: exists.
+        ops: "fused" with ONNX Runtime's contrib operators, or "portable" with those of the ONNX standard alone.
 
     Raises:
         OSError: the folder cannot be written.
     """
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
-        encoder = _write("encoder", build_encoder(checkpoint, weights), folder)
-        decoder = _write("decoder", build_decoder(checkpoint, weights), folder)
+
+        def write(kind: str, graph: GraphBuilder) -> GraphInfo:
+            model = graph.model(__version__)
+            if ops == "portable":
+                lower(model)
+            inputs, outputs = write_model(model, folder / f"{kind}.onnx")
+            return GraphInfo(
+                f"{kind}.onnx", kind, "fp32", ops, OPSET, inputs, outputs, (WEIGHTS_FILE,), MIN_ONNXRUNTIME
+            )
+
+        encoder = write("encoder", build_encoder(checkpoint, weights))
+        decoder = write("decoder", build_decoder(checkpoint, weights))
         return {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
-
-
-def _write(kind: str, graph: GraphBuilder, folder: Path) -> GraphInfo:
-    file = f"{kind}.onnx"
-    inputs, outputs = graph.save(folder / file, __version__)
-    return GraphInfo(file, kind, "fp32", "fused", OPSET, inputs, outputs, (WEIGHTS_FILE,), MIN_ONNXRUNTIME)

@@ -36,6 +36,15 @@ def save_model(
             value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
         else:
             value.const_value = weights.tensor_of(value.name, tensor)
+    return write_model(model, path)
+
+
+def write_model(model: ir.Model, path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Write a graph whose larger tensors are in a weights file already; returns its inputs and outputs.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path.write_bytes(ir.serde.serialize_model(model).SerializeToString(deterministic=True))
     return tuple(map(describe, model.graph.inputs)), tuple(map(describe, model.graph.outputs))
 

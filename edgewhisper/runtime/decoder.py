@@ -109,6 +109,7 @@ class _Step:
         logits_from: int,
     ) -> None:
         self._session = session
+        self._cache = cache
         self._binding = session.io_binding()
         self._embedding = embedding
         self._embedded = np.zeros((1, count, embedding.width), np.float32)
@@ -141,6 +142,9 @@ class _Step:
         np.minimum(self._offsets + past, self._last_position, out=self._position_ids[0])
         self._seqlens_k[0] = total - 1
         self._total_length[...] = total
+        if not self._cache.is_in_place:
+            self._cache.bind(self._binding)
         self._session.run_with_iobinding(self._binding)
+        self._cache.advance()
         logits: NDArray[np.float32] = self._logits[0]
         return logits
