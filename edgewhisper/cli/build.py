@@ -1,9 +1,13 @@
 """`edgewhisper build`: a checkpoint becomes an artifact."""
 
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
+from edgewhisper.pipeline.options import Ops
+
+from .build_options import build_options, conversion_options, step_printer
 from .outputs import print_result
 from .parameters import FolderPath
 
@@ -18,19 +22,20 @@ from .parameters import FolderPath
     metavar="DIR",
     help="Where the artifact goes.",
 )
+@conversion_options
 @click.option(
-    "--precision",
-    type=click.Choice(["fp32"]),
-    default="fp32",
+    "--ops",
+    type=click.Choice(get_args(Ops)),
+    default="fused",
     show_default=True,
-    help="Precision of the weights.",
+    help="fused uses operators of ONNX Runtime; portable only those of the ONNX standard, in fp32.",
 )
 @click.option(
     "--parity/--no-parity",
     default=None,
     help="Compare the graphs with PyTorch and fail beyond the tolerance. Default: when torch is installed.",
 )
-def build(model: str, output: Path, precision: str, parity: bool | None) -> None:
+def build(model: str, output: Path, parity: bool | None, **options: Any) -> None:
     """Turn the Whisper checkpoint MODEL into an artifact: ONNX graphs, weights, vocabulary and a manifest.
 
     MODEL is the name of a card ('edgewhisper models'), a hub id, a folder in transformers' format, an OpenAI .pt file
@@ -40,14 +45,12 @@ def build(model: str, output: Path, precision: str, parity: bool | None) -> None
     \b
     Examples:
       edgewhisper build demo -o artifacts/demo
-      edgewhisper build tiny.en -o artifacts/tiny.en
-      edgewhisper build openai/whisper-base -o artifacts/base
+      edgewhisper build tiny.en -o artifacts/tiny.en --precision int8
+      edgewhisper build openai/whisper-base -o artifacts/base --precision int8 --target arm64
       edgewhisper build checkpoints/my-whisper -o artifacts/my-whisper --parity
     """
-    from edgewhisper.pipeline.build import BuildStep
     from edgewhisper.pipeline.build import build as build_artifact
 
-    def show(step: BuildStep) -> None:
-        click.echo(f"[{step.number}/{step.total}] {step.name}", err=True)
-
-    print_result(build_artifact(model, output, precision=precision, parity=parity, progress=show))
+    print_result(
+        build_artifact(model, output, build_options(**options), parity=parity, progress=step_printer())
+    )

@@ -19,6 +19,7 @@ from .completion import completion
 from .download import download
 from .inspect import inspect
 from .models import models
+from .quantize import quantize
 from .random import random
 from .transcribe import transcribe
 
@@ -49,7 +50,7 @@ def edgewhisper(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for command in (transcribe, build, inspect, models, download, random, completion):
+for command in (transcribe, build, quantize, inspect, models, download, random, completion):
     edgewhisper.add_command(command)
 
 

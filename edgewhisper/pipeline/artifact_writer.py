@@ -1,7 +1,9 @@
 """Everything of an artifact but its graphs: vocabulary and manifest."""
 
 import importlib.metadata
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edgewhisper import __version__
@@ -9,14 +11,15 @@ from edgewhisper.artifact import (
     MANIFEST,
     TOKENIZER,
     TOKENS,
-    AudioSettings,
     BuildInfo,
     FileInfo,
     GraphInfo,
     Manifest,
+    load_manifest,
     sha256_of,
 )
-from edgewhisper.models.checkpoint import Checkpoint, Vocabulary
+from edgewhisper.errors import ArtifactError, BuildError
+from edgewhisper.models.checkpoint import Vocabulary
 from edgewhisper.runtime.vocabulary import pack_tokens
 
 # The packages whose versions may change the bytes of a graph.
@@ -29,24 +32,52 @@ def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
     (folder / TOKENS).write_bytes(pack_tokens(vocabulary.tokens))
 
 
+def copy_vocabulary(source: Path, folder: Path) -> None:
+    """Take over the vocabulary's files."""
+    for name in (TOKENIZER, TOKENS):
+        shutil.copyfile(source / name, folder / name)
+
+
 def write_manifest(
-    checkpoint: Checkpoint, graphs: Mapping[str, GraphInfo], options: Mapping[str, str], folder: Path
+    described: Manifest,
+    graphs: Mapping[str, GraphInfo],
+    options: Mapping[str, str],
+    target: str,
+    calibration_sha256: str | None,
+    folder: Path,
 ) -> Manifest:
-    """Hash the files in `folder` and write manifest.json."""
-    dimensions = checkpoint.dimensions
+    """Hash the files in `folder` and write manifest.json.
+
+    Args:
+        described: gives the model, its dimensions, tokens and audio settings.
+        graphs: name -> the graph, written into `folder`.
+        options: the build's, as the manifest states them.
+        target: the processor that the graphs suit, or "any".
+        calibration_sha256: of the calibration set, where the graphs depend on one.
+        folder: holds all files of the artifact but the manifest.
+
+    Raises:
+        BuildError: a device would refuse to read it.
+    """
     versions = {package: importlib.metadata.version(package) for package in BUILD_PACKAGES}
-    manifest = Manifest(
-        model=checkpoint.model,
-        dimensions=dimensions,
-        tokens=checkpoint.token_ids,
-        audio=AudioSettings(n_mels=dimensions.n_mels, n_frames=2 * dimensions.max_source_positions),
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    manifest = replace(
+        described,
         graphs=dict(graphs),
-        files=tuple(
-            FileInfo(path.name, path.stat().st_size, sha256_of(path)) for path in sorted(folder.iterdir())
-        ),
+        files=tuple(FileInfo(path.name, path.stat().st_size, sha256_of(path)) for path in files),
         build=BuildInfo(
-            versions={"edgewhisper": __version__, **versions}, options=dict(options), target="any"
+            versions={"edgewhisper": __version__, **versions},
+            options=dict(options),
+            target=target,
+            calibration_sha256=calibration_sha256,
         ),
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    try:
+        load_manifest(folder)
+    except ArtifactError as error:
+        reason = str(error).removeprefix(f"{folder / MANIFEST}: ")
+        raise BuildError(
+            f"{manifest.model.name}: cannot be described in a manifest ({reason}); nothing was written"
+        ) from None
     return manifest

@@ -16,8 +16,9 @@ from edgewhisper.artifact import (
     verify_file,
 )
 from edgewhisper.models.reader import read_checkpoint
-from edgewhisper.pipeline.build import BuildStep, build
+from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
+from edgewhisper.pipeline.steps import BuildStep
 from edgewhisper.runtime.vocabulary import read_vocabulary
 from tests.pipeline.observing import run_python, snapshot
 
@@ -43,7 +44,13 @@ def test_the_manifest_carries_the_checkpoints_constants(small_checkpoint: Path, 
     assert manifest.dimensions == checkpoint.dimensions
     assert manifest.tokens == checkpoint.token_ids
     assert (manifest.audio.n_mels, manifest.audio.n_frames) == (80, 200)
-    assert manifest.build.options == {"precision": "fp32"}
+    assert manifest.build.options == {
+        "precision": "fp32",
+        "encoder_precision": "fp32",
+        "decoder_precision": "fp32",
+        "ops": "fused",
+        "winograd": "auto",
+    }
     assert set(manifest.graphs) == {"encoder", "decoder"}
 
 
@@ -74,7 +81,7 @@ def test_a_builds_times_and_parity_are_measured(small_artifact: Path) -> None:
     assert measurements is not None
     assert measurements.parity is not None
     assert all(seconds >= 0 for seconds in measurements.seconds.values())
-    assert len(measurements.seconds) == 5
+    assert len(measurements.seconds) == 6
 
 
 def test_each_step_is_announced_in_order(small_checkpoint: Path, tmp_path: Path) -> None:

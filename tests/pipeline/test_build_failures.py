@@ -27,8 +27,10 @@ from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyErr
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
-from edgewhisper.pipeline.build import BuildStep, build
+from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
+from edgewhisper.pipeline.options import BuildOptions
+from edgewhisper.pipeline.steps import BuildStep
 from tests.pipeline.observing import run_python, snapshot
 
 # Replacing
@@ -106,8 +108,8 @@ def test_the_checkpoint_is_not_replaced_by_its_artifact(small_checkpoint: Path) 
 
 
 def test_an_unknown_precision_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'int3'; known are fp32"):
-        build(small_checkpoint, tmp_path / "out", precision="int3")
+    with pytest.raises(UsageError, match="'int3'; known are fp32, fp16"):
+        build(small_checkpoint, tmp_path / "out", BuildOptions(precision="int3"))  # type: ignore[arg-type]
     assert not os.listdir(tmp_path)
 
 
@@ -207,7 +209,7 @@ def test_too_little_space_is_seen_before_anything_is_written(
         return SimpleNamespace(free=3_000_000)
 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    with pytest.raises(BuildError, match=r"needs 18 MB, the disk has 3 MB free"):
+    with pytest.raises(BuildError, match=r"needs 19 MB, the disk has 3 MB free"):
         build(small_checkpoint, tmp_path / "not" / "yet" / "there", parity=False)
     assert asked == [tmp_path]
     assert not os.listdir(tmp_path)
@@ -257,7 +259,7 @@ KILLED_BUILD = """
 """
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_a_kill_at_any_step_leaves_the_old_artifact_and_the_next_build_cleans_up(
     small_checkpoint: Path, old: Path, step: int
 ) -> None:

@@ -1,0 +1,199 @@
+"""What a build is asked for."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from edgewhisper.errors import UsageError
+from edgewhisper.runtime.processor import TARGETS, Target, host_target
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4"]
+Ops = Literal["fused", "portable"]
+Winograd = Literal["auto", "off", "slices", "F2", "F4", "F6"]
+Gate = Literal["layers", "text", "off"]
+OnLoss = Literal["fail", "fallback"]
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]
+WeightMethod = Literal["round-to-nearest", "k-quant"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What the next safer precision of a graph is, where one costs too much accuracy.
+SAFER: dict[Precision, Precision] = {
+    "int4": "int8-weight",
+    "int8-weight": "fp32",
+    "int8": "int8-dynamic",
+    "int8-dynamic": "fp32",
+    "fp16": "fp32",
+}
+# The number formats of these fit one kind of processor.
+_TARGETED = ("int8", "int8-dynamic")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a checkpoint becomes an artifact.
+
+    Attributes:
+        precision: of both graphs. "int8" is dynamic INT8 for the encoder and static INT8 for the decoder.
+        encoder_precision: None: what `precision` says.
+        decoder_precision: None: what `precision` says.
+        target: the processor to build for; None: this machine's.
+        ops: "portable" graphs hold plain ONNX operators only, for providers without ONNX Runtime's own.
+        winograd: how the encoder's convolutions are computed.
+        calibration: a folder of recordings; None: the bundled ones.
+        calibration_method: how the range of a static INT8 activation follows from what was observed.
+        block_size: weights that share a scale, of "int8-weight" and "int4".
+        weight_method: how the weights of "int8-weight" and "int4" are rounded.
+        gate: what is compared with fp32 before the artifact is accepted: layers, layers and text, or nothing.
+        evaluation: a folder of recordings with transcripts, for the gate's text; None: the bundled ones.
+        on_loss: what happens when the gate refuses: fail, or take the next safer precision.
+        prune_vocabulary: keep the tokens that can occur; see `quant.pruning`. None: all.
+        prune_heads: share of the attention heads to remove.
+        prune_feed_forward: share of the feed-forward units to remove.
+        max_ram: bytes of memory that a transcription may take; None: no limit.
+    """
+
+    precision: Precision = "fp32"
+    encoder_precision: Precision | None = None
+    decoder_precision: Precision | None = None
+    target: Target | None = None
+    ops: Ops = "fused"
+    winograd: Winograd = "auto"
+    calibration: Path | None = None
+    calibration_method: CalibrationMethod = "percentile"
+    block_size: int = 32
+    weight_method: WeightMethod = "k-quant"
+    gate: Gate = "layers"
+    evaluation: Path | None = None
+    on_loss: OnLoss = "fail"
+    prune_vocabulary: str | None = None
+    prune_heads: float = 0.0
+    prune_feed_forward: float = 0.0
+    max_ram: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options without defaults left open.
+
+    Attributes:
+        encoder, decoder: the graphs' precisions; the encoder's is never "int8".
+        target: the processor.
+    """
+
+    encoder: Precision
+    decoder: Precision
+    target: Target
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the graphs suit only processors of the target."""
+        return self.target == "cuda" or self.encoder in _TARGETED or self.decoder in _TARGETED
+
+
+def make_plan(options: BuildOptions) -> Plan:
+    """Check the options and fill in the defaults.
+
+    Raises:
+        UsageError: an unknown name, a number out of range, or options that exclude each other; one line says which.
+    """
+    _check_name("precision", options.precision, PRECISIONS)
+    _check_name("encoder precision", options.encoder_precision or options.precision, PRECISIONS)
+    _check_name("decoder precision", options.decoder_precision or options.precision, PRECISIONS)
+    _check_name("target", options.target or host_target(), TARGETS)
+    _check_name("ops", options.ops, get_args(Ops))
+    _check_name("winograd", options.winograd, get_args(Winograd))
+    _check_name("calibration method", options.calibration_method, get_args(CalibrationMethod))
+    _check_name("weight method", options.weight_method, get_args(WeightMethod))
+    _check_name("gate", options.gate, get_args(Gate))
+    _check_name("on-loss", options.on_loss, get_args(OnLoss))
+    if options.block_size not in BLOCK_SIZES:
+        raise UsageError(f"block size {options.block_size}: choose one of {_listed(BLOCK_SIZES)}")
+    for name, ratio in (
+        ("prune-heads", options.prune_heads),
+        ("prune-feed-forward", options.prune_feed_forward),
+    ):
+        if not (math.isfinite(ratio) and 0 <= ratio < 1):
+            raise UsageError(f"{name} {ratio}: must be a share from 0 to less than 1, such as 0.25")
+    encoder = options.encoder_precision or options.precision
+    plan = Plan(
+        encoder="int8-dynamic" if encoder == "int8" else encoder,
+        decoder=options.decoder_precision or options.precision,
+        target=options.target or host_target(),
+    )
+    _check_together(options, plan)
+    return plan
+
+
+# Of ONNX Runtime's MatMulNBits: powers of two from 16.
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+
+
+def _check_together(options: BuildOptions, plan: Plan) -> None:
+    precisions = (plan.encoder, plan.decoder)
+    if "fp16" in precisions and precisions != ("fp16", "fp16"):
+        raise UsageError(
+            f"encoder {plan.encoder} with decoder {plan.decoder}: fp16 is for both graphs, as they exchange keys and values; "
+            "take --precision fp16, or another one"
+        )
+    if plan.target == "cuda" and not set(precisions) <= {"fp32", "fp16"}:
+        raise UsageError(
+            f"target 'cuda' with precision {options.precision}: GPU graphs are fp16 or fp32; take --precision fp16"
+        )
+    if options.ops == "portable" and precisions != ("fp32", "fp32"):
+        raise UsageError(
+            "--ops portable is for fp32 graphs, as quantized ones need operators of ONNX Runtime; leave --precision out"
+        )
+    if options.evaluation is not None and options.gate != "text":
+        raise UsageError("--evaluation is for the gate of the text; add --gate text, or leave it out")
+
+
+def safer(plan: Plan, graph: str) -> Plan | None:
+    """The plan with `graph` ("encoder" or "decoder") one precision safer; None where it is fp32 already."""
+    current = plan.encoder if graph == "encoder" else plan.decoder
+    if current not in SAFER:
+        return None
+    precision = SAFER[current]
+    if current == "fp16":
+        return Plan("fp32", "fp32", plan.target)
+    if graph == "encoder":
+        return Plan(precision, plan.decoder, plan.target)
+    return Plan(plan.encoder, precision, plan.target)
+
+
+def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
+    """The options as the manifest states them: what decides the artifact's bytes, and no path of this machine."""
+    recorded: dict[str, str] = {
+        "precision": options.precision,
+        "encoder_precision": plan.encoder,
+        "decoder_precision": plan.decoder,
+        "ops": options.ops,
+        "winograd": options.winograd,
+    }
+    precisions = {plan.encoder, plan.decoder}
+    if "int8" in precisions:
+        recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"
+        recorded["calibration_method"] = options.calibration_method
+    if precisions & {"int8-weight", "int4"}:
+        recorded |= {"block_size": str(options.block_size), "weight_method": options.weight_method}
+    if options.prune_vocabulary is not None:
+        recorded["prune_vocabulary"] = options.prune_vocabulary
+    for name, ratio in (
+        ("prune_heads", options.prune_heads),
+        ("prune_feed_forward", options.prune_feed_forward),
+    ):
+        if ratio:
+            recorded[name] = f"{ratio:g}"
+    if options.max_ram is not None:
+        recorded["max_ram"] = str(options.max_ram)
+    return recorded
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise UsageError(f"unknown {what} '{name}'; known are {', '.join(known)}")
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,86 @@
+"""What the passes start from: the fp32 graphs of a checkpoint or of an artifact."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewhisper.artifact import (
+    AudioSettings,
+    BuildInfo,
+    GraphInfo,
+    Manifest,
+    ModelDimensions,
+    ModelInfo,
+    TokenIds,
+    load_manifest,
+    verify_file,
+)
+from edgewhisper.errors import MissingDependencyError, UsageError
+from edgewhisper.models.checkpoint import Checkpoint
+
+from .artifact_writer import write_vocabulary
+from .options import Ops
+
+
+@dataclass(frozen=True)
+class Source:
+    """fp32 graphs in a folder, with the vocabulary's files beside them.
+
+    Attributes:
+        folder: where they are.
+        graphs: name -> what the manifest says of it.
+    """
+
+    folder: Path
+    model: ModelInfo
+    dimensions: ModelDimensions
+    tokens: TokenIds
+    audio: AudioSettings
+    graphs: Mapping[str, GraphInfo]
+
+    def manifest(self, graphs: Mapping[str, GraphInfo] | None = None) -> Manifest:
+        """A manifest that the runtime can run graphs with, before the real one is written; it lists no files."""
+        build = BuildInfo(versions={}, options={}, target="any")
+        return Manifest(
+            self.model, self.dimensions, self.tokens, self.audio, dict(graphs or self.graphs), (), build
+        )
+
+
+def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops) -> Source:
+    """Write a checkpoint's fp32 graphs and vocabulary into `folder`.
+
+    Raises:
+        MissingDependencyError: a package that writing graphs needs.
+    """
+    try:
+        from edgewhisper.export.graphs import export_graphs
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
+        ) from None
+    graphs = export_graphs(checkpoint, folder)
+    write_vocabulary(checkpoint.vocabulary, folder)
+    dims = checkpoint.dimensions
+    audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)
+    return Source(folder, checkpoint.model, dims, checkpoint.token_ids, audio, graphs)
+
+
+def artifact_source(folder: Path) -> Source:
+    """The graphs of an fp32 artifact; every file is compared with its checksum.
+
+    Raises:
+        ArtifactError: not an artifact, or damaged.
+        UsageError: it is not fp32, or already rewritten.
+    """
+    manifest = load_manifest(folder)
+    for graph in manifest.graphs.values():
+        if graph.precision != "fp32":
+            raise UsageError(
+                f"{folder}: is quantized already ({graph.file} is {graph.precision}); "
+                "give an artifact of 'edgewhisper build --precision fp32'"
+            )
+    for info in manifest.files:
+        verify_file(folder, info)
+    return Source(
+        folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, manifest.graphs
+    )
