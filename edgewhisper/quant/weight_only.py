@@ -13,7 +13,7 @@ import onnx_ir as ir
 from edgewhisper.artifact import TensorLocation
 from edgewhisper.errors import UsageError
 
-from .blocks import Method, QuantizedMatrix, quantize
+from .blocks import Method, quantize
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
 
 # Products with inputs rounded to 8 bits per block of a row; level 0 computes in fp32, at a third of the speed, and gives a
@@ -65,33 +65,45 @@ def quantize_weights(model: ir.Model, options: WeightOnlyOptions) -> QuantizedTa
     _check(options)
     table = None
     for layer in linear_layers(model):
-        bits = options.table_bits if layer.transposed else options.bits
-        matrix = quantize(
-            layer.matrix().T,
-            bits,
-            options.block_size,
-            options.method,
-            symmetric=layer.transposed or bits == 8,
-        )
-        node = _product(model.graph, layer, matrix)
-        layer.replace(model.graph, [node])
-        if layer.transposed:
-            _, values, scales = (value.name for value in node.inputs[:3] if value is not None)
-            assert values is not None
-            assert scales is not None
-            table = QuantizedTable(values, scales, bits)
+        weights = _quantized_weights(model.graph, layer, options)
+        layer.replace(model.graph, [_product(layer, weights)])
         remove_unused_initializers(model.graph)
+        if layer.transposed:
+            table = QuantizedTable(weights.values.name or "", weights.scales.name or "", weights.bits)
     model.graph.opset_imports.setdefault(CONTRIB, 1)
     return table
 
 
-def _product(graph: ir.Graph, layer: LinearLayer, matrix: QuantizedMatrix) -> ir.Node:
-    name = f"{layer.name}.int{matrix.bits}"
-    values = add_initializer(graph, name, matrix.packed)
-    scales = add_initializer(graph, f"{name}.scales", lambda: matrix.scales)
-    packed = matrix.packed_zero_points()
-    zero_points = None if packed is None else add_initializer(graph, f"{name}.zero_points", lambda: packed)
-    inputs = [layer.input, values, scales, zero_points, None, layer.bias]
+@dataclass(frozen=True)
+class _Weights:
+    """A quantized matrix in a graph."""
+
+    values: ir.Value
+    scales: ir.Value
+    zero_points: ir.Value | None
+    bits: int
+    block_size: int
+
+
+def _quantized_weights(graph: ir.Graph, layer: LinearLayer, options: WeightOnlyOptions) -> _Weights:
+    """The weights of a layer as initializers, which layers of one weight share."""
+    bits = options.table_bits if layer.transposed else options.bits
+    symmetric = layer.transposed or bits == 8
+    name = f"{layer.name}.int{bits}"
+    if name not in graph.initializers:
+        matrix = quantize(layer.matrix().T, bits, options.block_size, options.method, symmetric)
+        add_initializer(graph, name, matrix.packed)
+        add_initializer(graph, f"{name}.scales", lambda: matrix.scales)
+        packed = matrix.packed_zero_points()
+        if packed is not None:
+            add_initializer(graph, f"{name}.zero_points", lambda: packed)
+    values, scales = graph.initializers[name], graph.initializers[f"{name}.scales"]
+    zero_points = graph.initializers.get(f"{name}.zero_points")
+    return _Weights(values, scales, zero_points, bits, options.block_size)
+
+
+def _product(layer: LinearLayer, weights: _Weights) -> ir.Node:
+    inputs = [layer.input, weights.values, weights.scales, weights.zero_points, None, layer.bias]
     while inputs[-1] is None:
         inputs.pop()
     d_in, d_out = layer.shape
@@ -101,12 +113,12 @@ def _product(graph: ir.Graph, layer: LinearLayer, matrix: QuantizedMatrix) -> ir
         {
             "K": d_in,
             "N": d_out,
-            "bits": matrix.bits,
-            "block_size": matrix.values.shape[-1],
+            "bits": weights.bits,
+            "block_size": weights.block_size,
             "accuracy_level": ACCURACY_LEVEL,
         },
         domain=CONTRIB,
-        name=f"{name}.product",
+        name=f"{layer.nodes[0].name}.int{weights.bits}",
     )
 
 
