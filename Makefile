@@ -4,6 +4,7 @@ PYTHON    ?= $(shell for name in python3.11 python3.12 python3.13 python3; do co
 VENV      := .venv
 BIN       := $(VENV)/bin
 PEERS     := .venv-baselines
+OPENVINO  := .venv-openvino
 ARTIFACTS := artifacts
 TRAINING  := training
 RECORDINGS := edgewhisper/models/demo/recordings
@@ -32,7 +33,7 @@ artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 into artif
 test: $(VENV)/dev-installed ## Run the fast tests
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: $(VENV)/dev-installed ## Run every test, the slow ones too
+test-all: $(VENV)/dev-installed $(OPENVINO)/installed ## Run every test, the slow ones too
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev-installed ## Check format, lint, types and who may import whom
@@ -52,11 +53,11 @@ demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
 
 clean: ## Remove what the other targets made, but not the training
-	rm -rf $(VENV) $(PEERS) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(OPENVINO) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find edgewhisper tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is installed anew when what it should contain changes.
-$(VENV)/created $(PEERS)/created:
+$(VENV)/created $(PEERS)/created $(OPENVINO)/created:
 	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "edgewhisper needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	'$(PYTHON)' -m venv $(@D)
@@ -75,4 +76,9 @@ $(VENV)/dev-installed: pyproject.toml constraints/dev.txt constraints/build.txt 
 $(PEERS)/installed: pyproject.toml constraints/baselines.txt constraints/build.txt constraints/runtime.txt | $(PEERS)/created
 	@echo "Installing the engines to compare with into $(PEERS) (first time, or the requirements changed)"
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/baselines.txt -e '.[cpu,build,torch,baselines]'
+	@touch $@
+
+$(OPENVINO)/installed: pyproject.toml constraints/openvino.txt | $(OPENVINO)/created
+	@echo "Installing ONNX Runtime with OpenVINO into $(OPENVINO) (first time, or the requirements changed)"
+	@$(OPENVINO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/openvino.txt -e '.[openvino]'
 	@touch $@

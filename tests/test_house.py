@@ -175,7 +175,7 @@ def test_broken_versions_of_onnx_runtime_are_excluded(extra: str) -> None:
     assert allowed == ["1.24.4", "1.28.0", "1.30.0", "1.32.0"]
 
 
-@pytest.mark.parametrize("name", ["runtime", "build", "dev", "baselines"])
+@pytest.mark.parametrize("name", ["runtime", "build", "dev", "baselines", "openvino"])
 def test_constraints_name_exact_versions(name: str) -> None:
     assert constraints(name)
     for pin in constraints(name):

@@ -5,6 +5,7 @@
     SkipLayerNormalization(x, s, g, c, b) -> LayerNormalization(x + s + b, g, c), x + s + b
     FusedMatMul(a, b, transB=1)          -> MatMul(a, Transpose(b)); Gemm where b is a constant table, which is not copied so
     MultiHeadAttention(q, k, v, b)       -> Softmax(q k^T / sqrt(D)) v per head
+    Split(x, num_outputs=n)              -> Slice(x) n times, as OpenVINO splits into equal parts only
     GroupQueryAttention(q, k, v, past)   -> present = ScatterElements(past, new rows); Softmax(q present_k^T / sqrt(D) + mask) present_v
 
 The decoder's mask is explicit: row r of the cache is seen by rows r and later. A portable graph promises nothing about a past
@@ -31,7 +32,7 @@ def lower(model: ir.Model) -> None:
     """
     lowering = _Lowering(model.graph)
     for node in list(model.graph):
-        if node.domain == CONTRIB:
+        if node.domain == CONTRIB or (node.op_type == "Split" and "num_outputs" in node.attributes):
             lowering.replace(node)
     model.graph.opset_imports.pop(CONTRIB, None)
 
@@ -51,10 +52,11 @@ class _Lowering:
             "GroupQueryAttention": self._group_query_attention,
             "MultiHeadAttention": self._multi_head_attention,
             "SkipLayerNormalization": self._skip_layer_normalization,
+            "Split": self._split,
         }
 
     def replace(self, node: ir.Node) -> None:
-        """Put the counterpart of a contrib operator in its place."""
+        """Put the counterpart of a node in its place."""
         if node.op_type not in self._rules:
             raise BuildError(
                 f"node '{node.name}': {node.op_type} has no plain ONNX form here; take --ops fused, or --precision fp32"
@@ -143,6 +145,17 @@ class _Lowering:
         keys = self._op("Transpose", present_key, perm=[0, 1, 3, 2])
         scores = self._op("MatMul", self._scaled(q, scale, past_key), keys)
         return [self._attention(self._op("Add", scores, mask), present_value), present_key, present_value]
+
+    def _split(self, node: ir.Node) -> Sequence[ir.Value]:
+        """The first parts are equal, the last may be shorter."""
+        (x,), count = node.inputs, node.attributes.get_int("num_outputs")
+        axis = node.attributes.get_int("axis", 0)
+        length = self._op("Shape", x, start=axis, end=axis + 1)
+        rounded_up = self._op("Add", length, self._constant(f"round_up_{count}", [count - 1]))
+        part = self._op("Div", rounded_up, self._constant(f"parts_{count}", [count]))
+        bounds = [self._op("Mul", part, self._constant(f"part_{i}", [i])) for i in range(count + 1)]
+        axes = self._constant(f"axis_{axis}", [axis])
+        return [self._op("Slice", x, bounds[i], bounds[i + 1], axes) for i in range(count)]
 
     def _rows_and_mask(
         self, seqlens_k: ir.Value, query: ir.Value, capacity: int, past: ir.Value

@@ -59,7 +59,7 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
         raise ProviderError(
             f"provider '{settings.provider}' did not start here; check its drivers, or use --provider cpu"
         )
-    if settings.provider != "cpu" and nodes_by_provider(session).get(provider, 0) == 0:
+    if settings.provider != "cpu" and _takes_no_node(session, provider):
         raise ProviderError(
             f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu"
         )
@@ -81,11 +81,29 @@ def _load_error(
 
 
 def nodes_by_provider(session: Any) -> dict[str, int]:
-    """Execution provider -> number of nodes it runs, after ONNX Runtime's own rewrites."""
+    """Execution provider -> number of nodes it runs, after ONNX Runtime's own rewrites.
+
+    Raises:
+        ProviderError: an ONNX Runtime that does not tell.
+    """
+    if not _tells_assignment(session):
+        version = onnxruntime().__version__
+        raise ProviderError(
+            f"this ONNX Runtime ({version}) does not tell which provider runs a node; install 1.24.4 or newer"
+        )
     counts: dict[str, int] = {}
     for subgraph in session.get_provider_graph_assignment_info():
         counts[subgraph.ep_name] = counts.get(subgraph.ep_name, 0) + len(subgraph.get_nodes())
     return counts
+
+
+def _tells_assignment(session: Any) -> bool:
+    """Whether this ONNX Runtime can be asked: 1.24 and later, unlike the last package with OpenVINO."""
+    return hasattr(session, "get_provider_graph_assignment_info")
+
+
+def _takes_no_node(session: Any, provider: str) -> bool:
+    return _tells_assignment(session) and nodes_by_provider(session).get(provider, 0) == 0
 
 
 def _available(name: str, runtime: Any) -> str:
