@@ -30,7 +30,7 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     With more than one token after a past, B must be 1 (a limit of GroupQueryAttention).
     """
     dims = checkpoint.dimensions
-    heads, head_dim = dims.decoder_heads, dims.d_model // dims.decoder_heads
+    head_dim = dims.d_model // dims.decoder_heads
     graph = GraphBuilder("decoder", weights)
     layers = Layers(graph, checkpoint.tensors)
 
@@ -39,16 +39,20 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     seqlens_k = graph.input("seqlens_k", INT32, ["batch"])
     total_length = graph.input("total_sequence_length", INT32, [])
     logits_from = graph.input("logits_from", INT64, [])
-    cache_shape: list[int | str] = ["batch", heads, dims.max_target_positions + 1, head_dim]
-    cross_shape: list[int | str] = ["batch", heads, "positions", head_dim]
+    names = [f"decoder.layers.{i}" for i in range(dims.decoder_layers)]
+    self_heads = [layers.heads(f"{layer}.self_attn", head_dim) for layer in names]
+    cross_heads = [layers.heads(f"{layer}.encoder_attn", head_dim) for layer in names]
+    cache_shapes: list[list[int | str]] = [
+        ["batch", heads, dims.max_target_positions + 1, head_dim] for heads in self_heads
+    ]
     past = [
-        graph.input(f"past_{kv}_self_{i}", FLOAT, cache_shape)
-        for i in range(dims.decoder_layers)
+        graph.input(f"past_{kv}_self_{i}", FLOAT, shape)
+        for i, shape in enumerate(cache_shapes)
         for kv in ("key", "value")
     ]
     cross = [
-        graph.input(f"past_{kv}_cross_{i}", FLOAT, cross_shape)
-        for i in range(dims.decoder_layers)
+        graph.input(f"past_{kv}_cross_{i}", FLOAT, ["batch", heads, "positions", head_dim])
+        for i, heads in enumerate(cross_heads)
         for kv in ("key", "value")
     ]
 
@@ -58,8 +62,8 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     rows = _RowPadding(graph, position_ids)
     seqlens_k, total_length = rows.lengths(seqlens_k, total_length)
     present: list[ir.Value] = []
-    for index in range(dims.decoder_layers):
-        layer = f"decoder.layers.{index}"
+    for index, layer in enumerate(names):
+        heads = self_heads[index]
         following = f"decoder.layers.{index + 1}.self_attn_layer_norm"
         if index + 1 == dims.decoder_layers:
             following = "decoder.layer_norm"
@@ -74,7 +78,7 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         )
         query = layers.linear(normed, f"{layer}.encoder_attn.q_proj")
         attended = _cross_attention(
-            layers, query, cross[2 * index], cross[2 * index + 1], heads, dims.d_model
+            layers, query, cross[2 * index], cross[2 * index + 1], cross_heads[index], head_dim
         )
         attended = layers.matmul(attended, f"{layer}.encoder_attn.out_proj")
         x, normed = layers.add_and_norm(
@@ -84,30 +88,30 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
 
     graph.output(_head(layers, normed, logits_from), "logits", FLOAT, ["batch", "rows", dims.vocab_size])
     for index, value in enumerate(present):
-        graph.output(value, f"present_{('key', 'value')[index % 2]}_self_{index // 2}", FLOAT, cache_shape)
+        name = f"present_{('key', 'value')[index % 2]}_self_{index // 2}"
+        graph.output(value, name, FLOAT, cache_shapes[index // 2])
     return graph
 
 
 def _cross_attention(
-    layers: Layers, query: ir.Value, key: ir.Value, value: ir.Value, heads: int, width: int
+    layers: Layers, query: ir.Value, key: ir.Value, value: ir.Value, heads: int, head_dim: int
 ) -> ir.Value:
-    """query [B, S, d] attends to key and value [B, heads, positions, head_dim] -> [B, S, d].
+    """query [B, S, H D] attends to key and value [B, H, positions, head_dim] -> [B, S, H D].
 
     Every token is a batch entry of its own, so that each product has one row however many tokens a step takes and its
     bits do not depend on the others. The one-row kernel reads keys and values in place, which makes single steps faster
     than one product of all rows; long prompts are slower, as each row reads them again.
     """
     graph = layers.graph
-    head_dim = width // heads
     scaled = graph.op("Mul", query, graph.constant("query_scale", head_dim**-0.5, np.float32))
-    split = graph.op("Reshape", scaled, graph.constant("one_row_each", [0, 0, heads, 1, head_dim]))
+    split = graph.op("Reshape", scaled, graph.constant(f"one_row_each_{heads}", [0, 0, heads, 1, head_dim]))
     rows = graph.op("Transpose", split, perm=[0, 2, 1, 3, 4])  # [B, heads, S, 1, head_dim]
     per_head = graph.constant("every_row_of_a_head", [0, 0, 1, -1, head_dim])
     key, value = (graph.op("Reshape", x, per_head) for x in (key, value))
     scores = graph.op("FusedMatMul", rows, key, domain=CONTRIB, transB=1)
     attended = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), value)
     joined = graph.op("Transpose", attended, perm=[0, 2, 1, 3, 4])
-    return graph.op("Reshape", joined, graph.constant("joined_heads", [0, 0, width]))
+    return graph.op("Reshape", joined, graph.constant(f"joined_heads_{heads}", [0, 0, heads * head_dim]))
 
 
 class _RowPadding:

@@ -20,7 +20,7 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     Inputs:
         audio_features [B, n_mels, frames], frames even, at least 4 and at most twice max_source_positions.
     Outputs:
-        present_key_cross_i, present_value_cross_i [B, decoder heads, frames / 2, head_dim] for each decoder layer i.
+        present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i.
     """
     dims = checkpoint.dimensions
     graph = GraphBuilder("encoder", weights)
@@ -35,7 +35,8 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         if index + 1 == dims.encoder_layers:
             following = "encoder.layer_norm"
         attended = layers.matmul(
-            _self_attention(layers, normed, layer, dims.encoder_heads), f"{layer}.self_attn.out_proj"
+            _self_attention(layers, normed, layer, dims.d_model // dims.encoder_heads),
+            f"{layer}.self_attn.out_proj",
         )
         x, normed = layers.add_and_norm(
             x, attended, f"{layer}.self_attn.out_proj", f"{layer}.final_layer_norm"
@@ -47,14 +48,15 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     head_dim = dims.d_model // dims.decoder_heads
     for index in range(dims.decoder_layers):
         attention = f"decoder.layers.{index}.encoder_attn"
+        heads = layers.heads(attention, head_dim)
         key = layers.matmul(normed, f"{attention}.k_proj")
         value = layers.linear(normed, f"{attention}.v_proj")
         for name, projected in (("key", key), ("value", value)):
             graph.output(
-                layers.split_heads(projected, dims.decoder_heads, dims.d_model),
+                layers.split_heads(projected, heads, heads * head_dim),
                 f"present_{name}_cross_{index}",
                 FLOAT,
-                ["batch", dims.decoder_heads, "positions", head_dim],
+                ["batch", heads, "positions", head_dim],
             )
     return graph
 
@@ -76,9 +78,10 @@ def _stem(layers: Layers, features: ir.Value) -> ir.Value:
     return graph.op("Add", x, positions)
 
 
-def _self_attention(layers: Layers, x: ir.Value, layer: str, heads: int) -> ir.Value:
-    """Attention of every position to every other, without the output projection: [B, T, d] -> [B, T, d]."""
+def _self_attention(layers: Layers, x: ir.Value, layer: str, head_dim: int) -> ir.Value:
+    """Attention of every position to every other, without the output projection: [B, T, d] -> [B, T, H D]."""
     name = f"{layer}.self_attn"
+    heads = layers.heads(name, head_dim)
     query, key, value = (layers.matmul(x, f"{name}.{p}_proj") for p in "qkv")
     return layers.graph.op(
         "MultiHeadAttention", query, key, value, layers.qkv_bias(name), domain=CONTRIB, num_heads=heads

@@ -58,6 +58,10 @@ class Layers:
         product = self.graph.op("MatMul", x, self.graph.weight(f"{name}.qkv_proj.weight.T", make))
         return self.graph.op("Add", product, self.qkv_bias(name))
 
+    def heads(self, name: str, head_dim: int) -> int:
+        """The number of an attention's heads, which pruning may have made another in each layer."""
+        return int(self._tensors[f"{name}.q_proj.weight"].shape[0]) // head_dim
+
     def split_heads(self, x: ir.Value, heads: int, width: int) -> ir.Value:
         """x [B, T, H D] -> [B, H, T, D]."""
         shape = self.graph.constant(f"heads_{heads}_{width}", [0, 0, heads, width // heads])
