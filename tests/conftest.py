@@ -33,7 +33,7 @@ class BundledRecording:
     text: str
 
 
-STEP = re.compile(r"\[\d/\d\] ")
+STEP = re.compile(r"\[\d+/\d+\] ")
 
 
 @dataclass(frozen=True)

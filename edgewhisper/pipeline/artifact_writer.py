@@ -13,7 +13,6 @@ from edgewhisper.artifact import (
     TOKENS,
     BuildInfo,
     FileInfo,
-    GraphInfo,
     Manifest,
     load_manifest,
     sha256_of,
@@ -40,7 +39,6 @@ def copy_vocabulary(source: Path, folder: Path) -> None:
 
 def write_manifest(
     described: Manifest,
-    graphs: Mapping[str, GraphInfo],
     options: Mapping[str, str],
     target: str,
     calibration_sha256: str | None,
@@ -49,8 +47,7 @@ def write_manifest(
     """Hash the files in `folder` and write manifest.json.
 
     Args:
-        described: gives the model, its dimensions, tokens and audio settings.
-        graphs: name -> the graph, written into `folder`.
+        described: the manifest without files and build; its graphs are in `folder`.
         options: the build's, as the manifest states them.
         target: the processor that the graphs suit, or "any".
         calibration_sha256: of the calibration set, where the graphs depend on one.
@@ -63,7 +60,6 @@ def write_manifest(
     files = sorted(path for path in folder.iterdir() if path.is_file())
     manifest = replace(
         described,
-        graphs=dict(graphs),
         files=tuple(FileInfo(path.name, path.stat().st_size, sha256_of(path)) for path in files),
         build=BuildInfo(
             versions={"edgewhisper": __version__, **versions},

@@ -10,11 +10,11 @@ from edgewhisper.models.checkpoint import expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 
 from .artifact_writer import copy_vocabulary, write_manifest
+from .conversion import convert, count_steps
 from .measurements import Measurements, write_measurements
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport
-from .passes import convert_graphs
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
 from .steps import Progress, Steps
@@ -53,7 +53,7 @@ def build(
     plan = make_plan(options)
     check_replaceable(output)
     parity = _wants_parity(parity)
-    steps = Steps(progress, total=4 + 2 * parity)
+    steps = Steps(progress, total=3 + 2 * parity + count_steps(plan, options))
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
@@ -103,7 +103,7 @@ def quantize(
     output = Path(output)
     plan = make_plan(options)
     check_replaceable(output)
-    steps = Steps(progress, total=3)
+    steps = Steps(progress, total=2 + count_steps(plan, options))
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
     weights = sum(info.stat().st_size for info in source.folder.iterdir() if info.is_file())
@@ -117,13 +117,18 @@ def _finish(
     source: Source, plan: Plan, options: BuildOptions, parity: ParityReport | None, folder: Path, steps: Steps
 ) -> None:
     """From the fp32 graphs to a complete artifact in `folder`."""
-    with steps("convert the graphs"):
-        graphs = convert_graphs(source, plan, options, {}, folder)
+    conversion = convert(source, plan, options, folder, steps)
     with steps("write the manifest"):
         copy_vocabulary(source.folder, folder)
-        target = plan.target if plan.targeted else "any"
-        write_manifest(source.manifest(), graphs, recorded_options(options, plan), target, None, folder)
-    write_measurements(folder, Measurements(parity, steps.seconds))
+        target = plan.target if conversion.plan.targeted else "any"
+        write_manifest(
+            source.manifest(conversion.graphs),
+            recorded_options(options, plan),
+            target,
+            conversion.calibration_sha256,
+            folder,
+        )
+    write_measurements(folder, Measurements(parity, steps.seconds, conversion.gate))
 
 
 def _wants_parity(asked: bool | None) -> bool:

@@ -61,7 +61,7 @@ def locate_embedding(
     for node in model.graph:
         names = [value.name or "" for value in node.inputs if value is not None and value.is_initializer()]
         derived = [name for name in names if name.startswith(f"{table}.")]
-        if not derived:
+        if len(derived) < 2:
             continue
         values, scales = derived[:2]
         location = weights.location(values)

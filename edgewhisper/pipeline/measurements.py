@@ -8,6 +8,7 @@ from pathlib import Path
 from edgewhisper.artifact import MEASURED, parse_json
 from edgewhisper.errors import ArtifactError
 
+from .gate import GateReport
 from .parity import ParityReport
 
 
@@ -18,10 +19,12 @@ class Measurements:
     Attributes:
         parity: None where PyTorch was not installed or the check was switched off.
         seconds: build step -> time it took.
+        gate: how far the graphs are from fp32; None for fp32 graphs, or where the gate was switched off.
     """
 
     parity: ParityReport | None
     seconds: dict[str, float]
+    gate: GateReport | None = None
 
 
 def write_measurements(folder: Path, measurements: Measurements) -> None:

@@ -91,6 +91,11 @@ class Plan:
         """Whether the graphs suit only processors of the target."""
         return self.target == "cuda" or self.encoder in _TARGETED or self.decoder in _TARGETED
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether a graph is not fp32."""
+        return (self.encoder, self.decoder) != ("fp32", "fp32")
+
 
 def make_plan(options: BuildOptions) -> Plan:
     """Check the options and fill in the defaults.
@@ -126,8 +131,8 @@ def make_plan(options: BuildOptions) -> Plan:
     return plan
 
 
-# Of ONNX Runtime's MatMulNBits: powers of two from 16.
-BLOCK_SIZES = (16, 32, 64, 128, 256)
+# Those with which ONNX Runtime computes a row whatever other rows there are; see `quant.weight_only`.
+BLOCK_SIZES = (16, 32, 64)
 
 
 def _check_together(options: BuildOptions, plan: Plan) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewhisper.artifact import GraphInfo, RewriteInfo
-from edgewhisper.errors import BuildError, MissingDependencyError
+from edgewhisper.errors import MissingDependencyError
 from edgewhisper.quant.targets import number_formats
 
 from .embedding_table import locate_embedding, table_name
@@ -80,9 +80,21 @@ def _quantize(
     match precision:
         case "fp32":
             return
+        case "fp16":
+            from edgewhisper.quant.half import convert_to_fp16
+
+            convert_to_fp16(model, plan.target)
         case "int8-dynamic":
             from edgewhisper.quant.dynamic import quantize_dynamic
 
             quantize_dynamic(model, number_formats(plan.target))
-        case _:
-            raise BuildError(f"precision '{precision}' is not there yet")
+        case "int8":
+            from edgewhisper.quant.static import StaticOptions, quantize_static
+
+            static = StaticOptions(range_method=options.calibration_method)
+            quantize_static(model, statistics, number_formats(plan.target), static)
+        case "int8-weight" | "int4":
+            from edgewhisper.quant.weight_only import WeightOnlyOptions, quantize_weights
+
+            bits = WEIGHT_BITS[precision]
+            quantize_weights(model, WeightOnlyOptions(bits, options.block_size, options.weight_method))

@@ -1,0 +1,58 @@
+"""Calibration data as inputs of the graph files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import GraphInfo, Manifest
+from edgewhisper.runtime.embedding import TokenEmbedding
+from edgewhisper.runtime.encoder import CrossKV, Encoder
+from edgewhisper.runtime.kv_cache import info_type
+from edgewhisper.runtime.session import SessionSettings
+
+from .calibration import CalibrationSet
+
+Feed = Mapping[str, NDArray[Any]]
+
+
+def encoder_feeds(calibration: CalibrationSet) -> Iterator[Feed]:
+    """The encoder's input for each window."""
+    for window in calibration.windows:
+        yield {"audio_features": np.ascontiguousarray(window[None])}
+
+
+def decoder_feeds(folder: Path, manifest: Manifest, calibration: CalibrationSet) -> Iterator[Feed]:
+    """The decoder's inputs for each window's prompt and text, all tokens at once, over what the encoder in `folder` gives.
+
+    Keys and values of one window are held at a time.
+    """
+    encoder = Encoder(folder, manifest, SessionSettings())
+    graph = manifest.graph("decoder")
+    embedding = TokenEmbedding(folder, graph)
+    for window, tokens in zip(calibration.windows, calibration.sequences, strict=True):
+        yield _decoder_feed(graph, embedding, encoder.run(window), tokens)
+
+
+def _decoder_feed(
+    graph: GraphInfo, embedding: TokenEmbedding, cross: CrossKV, tokens: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    count = len(tokens)
+    types = {
+        info.name: info_type(info) for info in graph.inputs if info.name.startswith(("past_", "inputs_"))
+    }
+    embedded = np.zeros((1, count, embedding.width), np.float32)
+    embedding.rows(tokens, embedded[0])
+    feed: dict[str, NDArray[Any]] = {
+        "inputs_embeds": embedded.astype(types["inputs_embeds"], copy=False),
+        "position_ids": np.arange(count)[None],
+        "seqlens_k": np.array([count - 1], np.int32),
+        "total_sequence_length": np.asarray(count, np.int32),
+        "logits_from": np.asarray(0, np.int64),
+    }
+    for info in graph.inputs:
+        if "_self_" in info.name:
+            feed[info.name] = np.zeros((1, *(int(size) for size in info.shape[1:])), types[info.name])
+    return feed | {name: value.numpy() for name, value in cross.values.items()}
