@@ -23,6 +23,7 @@ class Timing:
     seconds: float = 0.0
     waited: float = 0.0  # run-queue delay, mean of this process's busy threads, as a share of wall time
     stolen: float = 0.0  # steal, mean of the processors, as a share of wall time
+    cpu: float = 0.0  # seconds of processor time of all threads, over wall time
 
     @property
     def counts(self) -> bool:
@@ -34,9 +35,11 @@ class Timing:
 def timed() -> Iterator[Timing]:
     """Time a block of this process; the result is complete when the block ends."""
     timing = Timing()
-    threads, stolen, start = _threads(), _stolen_seconds(), time.perf_counter()
+    threads, stolen = _threads(), _stolen_seconds()
+    cpu, start = time.process_time(), time.perf_counter()
     yield timing
     timing.seconds = time.perf_counter() - start
+    timing.cpu = (time.process_time() - cpu) / timing.seconds
     delays = []
     for thread, (ran, waited) in _threads().items():
         ran_before, waited_before = threads.get(thread, (0.0, 0.0))

@@ -1,145 +1,113 @@
 """Encoder time and time per token of several engines, interleaved on the same weights."""
 
-import json
 import statistics
-import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from edgewhisper.errors import EdgeWhisperError
 
 from .contention import Timing
+from .workers import Worker
 
 # Between these tokens nothing but steps happens: encoding, prompt and the first, colder steps drop out.
 FIRST, LAST = 30, 200
+# Of tokens that are verified at once, compared with one.
+SEVERAL = 8
 # A measurement that others disturbed is repeated this often, then taken as it is and marked.
 ATTEMPTS = 5
+# Idle threads of the engine before spin for some time.
+PAUSE = 0.2  # seconds
 
 
 @dataclass
-class Figures:
-    """What was measured of one engine."""
+class Speed:
+    """What was measured of one engine, a timing a round."""
 
     encode: list[Timing] = field(default_factory=list)
-    token: list[float] = field(default_factory=list)  # seconds per token between FIRST and LAST
-    peak: int = 0  # bytes
+    first_step: list[Timing] = field(default_factory=list)  # empty where encoding computes cross-K/V
+    short: list[Timing] = field(default_factory=list)  # FIRST tokens
+    long: list[Timing] = field(default_factory=list)  # LAST tokens
+    one: list[Timing] = field(
+        default_factory=list
+    )  # a step of one token; empty where there are no such steps
+    several: list[Timing] = field(default_factory=list)  # a step of SEVERAL tokens
     disturbed: int = 0  # measurements kept although others took more than the tolerated share
-    failure: str | None = None  # why there are no figures
 
     @property
-    def encode_ms(self) -> float:
-        """Median, in milliseconds."""
-        return 1e3 * statistics.median(timing.seconds for timing in self.encode)
+    def encoder_ms(self) -> float:
+        """Median milliseconds of encoding, with the cross-attention keys and values.
+
+        Where the first decoder step computes them, they are what it takes longer than a later one.
+        """
+        cross = max(0.0, _median_ms(self.first_step) - self.token_ms) if self.first_step else 0.0
+        return _median_ms(self.encode) + cross
 
     @property
     def token_ms(self) -> float:
-        """Median, in milliseconds."""
-        return 1e3 * statistics.median(self.token)
-
-
-class Worker:
-    """An engine in a process of its own."""
-
-    def __init__(self, python: str, arguments: Sequence[str]) -> None:
-        """Start it and wait until it is ready.
-
-        Raises:
-            EdgeWhisperError: it failed; the message is the last line it wrote.
-        """
-        self._process = subprocess.Popen(
-            [python, "-m", "edgewhisper.bench.worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        """Median milliseconds per token between FIRST and LAST."""
+        pairs = zip(self.short, self.long, strict=True)
+        return 1e3 * statistics.median(
+            (long.seconds - short.seconds) / (LAST - FIRST) for short, long in pairs
         )
-        self._receive()
 
-    def ask(self, **command: object) -> tuple[Timing, int]:
-        """One measurement: its timing and the process's peak memory so far in bytes."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        answer = self._receive()
-        return Timing(answer["seconds"], answer["waited"], answer["stolen"]), answer["peak"]
+    @property
+    def several_ratio(self) -> float | None:
+        """Time of a step of SEVERAL tokens over that of a step of one."""
+        return _median_ms(self.several) / _median_ms(self.one) if self.several else None
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+    @property
+    def encoder_cpu(self) -> float:
+        """Processor time over wall time while encoding, median."""
+        return statistics.median(timing.cpu for timing in self.encode)
 
-    def _receive(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        _, written = self._process.communicate()
-        raise EdgeWhisperError((written.strip().splitlines() or ["ended without a word"])[-1])
+    @property
+    def token_cpu(self) -> float:
+        """Processor time over wall time while decoding, median."""
+        return statistics.median(timing.cpu for timing in self.long)
 
 
-def compare(workers: dict[str, Worker], rounds: int) -> dict[str, Figures]:
-    """Measure all engines in turn, `rounds` times after one warm-up."""
-    figures = {name: Figures() for name in workers}
+def compare(workers: Mapping[str, Worker], rounds: int) -> tuple[dict[str, Speed], dict[str, str]]:
+    """Measure all engines in turn, `rounds` times after one warm-up; those that fail are returned with the reason."""
+    speeds = {name: Speed() for name in workers}
+    failed: dict[str, str] = {}
     for round_number in tqdm(range(rounds + 1), desc="rounds", file=sys.stderr, disable=None):
-        for name, worker in workers.items():
-            result = figures[name]
-            if result.failure is not None:
-                continue
+        for name in [*speeds]:
             try:
-                encode = _undisturbed(worker, result, stage="encode")
-                short = _undisturbed(worker, result, stage="decode", tokens=FIRST)
-                long = _undisturbed(worker, result, stage="decode", tokens=LAST)
+                _measure(workers[name], Speed() if round_number == 0 else speeds[name])
             except EdgeWhisperError as error:
-                result.failure = str(error)
-                continue
-            if round_number == 0:
-                result.disturbed = 0
-                continue
-            result.encode.append(encode)
-            result.token.append((long.seconds - short.seconds) / (LAST - FIRST))
-    return figures
+                failed[name] = str(error)
+                del speeds[name]
+    return speeds, failed
 
 
-def _undisturbed(worker: Worker, figures: Figures, **command: object) -> Timing:
+def _measure(worker: Worker, speed: Speed) -> None:
+    stages: Sequence[tuple[list[Timing], dict[str, object]]] = (
+        (speed.encode, {"stage": "encode"}),
+        (speed.first_step, {"stage": "first step"}),
+        (speed.short, {"stage": "decode", "tokens": FIRST}),
+        (speed.long, {"stage": "decode", "tokens": LAST}),
+        (speed.one, {"stage": "step", "tokens": 1}),
+        (speed.several, {"stage": "step", "tokens": SEVERAL}),
+    )
+    for timings, command in stages:
+        timing = _undisturbed(worker, speed, command)
+        if timing is not None:
+            timings.append(timing)
+
+
+def _undisturbed(worker: Worker, speed: Speed, command: Mapping[str, object]) -> Timing | None:
     for _ in range(ATTEMPTS):
-        timing, figures.peak = worker.ask(**command)
-        if timing.counts:
+        time.sleep(PAUSE)
+        timing = worker.ask(**command)
+        if timing is None or timing.counts:
             return timing
-    figures.disturbed += 1
+    speed.disturbed += 1
     return timing
 
 
-def start_workers(
-    names: Sequence[str],
-    python: dict[str, str],
-    checkpoint: Path,
-    work: Path,
-    threads: int,
-    n_mels: int,
-    frames: int,
-) -> tuple[dict[str, Worker], dict[str, Figures]]:
-    """Start every engine; those that fail are returned with the reason."""
-    workers, failed = {}, {}
-    for name in names:
-        converted = subprocess.run(
-            [python[name], "-m", "edgewhisper.bench.worker", "convert", name, str(checkpoint), str(work)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if converted.returncode != 0:
-            failed[name] = Figures(
-                failure=(converted.stderr.strip().splitlines() or ["conversion failed"])[-1]
-            )
-            continue
-        arguments = [name, str(checkpoint), str(work), str(threads), str(n_mels), str(frames)]
-        try:
-            workers[name] = Worker(python[name], arguments)
-        except EdgeWhisperError as error:
-            failed[name] = Figures(failure=str(error))
-    return workers, failed
+def _median_ms(timings: Sequence[Timing]) -> float:
+    return 1e3 * statistics.median(timing.seconds for timing in timings)

@@ -1,41 +1,54 @@
 """One engine in a process of its own: commands come as JSON lines on standard input, timings go to standard output."""
 
 import dataclasses
+import importlib.metadata
 import json
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
-from edgewhisper.runtime.memory import peak_memory
-
-from .engines import ENGINES
+from .contention import Timing
+from .engines import engine_kind
+from .engines.common import Engine
 
 _SEED = 7
+_LOUDNESS = 0.3  # standard deviation of the noise that stands in for log-mel features
 
 
 def main() -> None:
-    """python -m edgewhisper.bench.worker ENGINE CHECKPOINT WORK THREADS MEL_BINS FRAMES, or ... convert ENGINE CHECKPOINT WORK."""
+    """python -m edgewhisper.bench.worker ENGINE WORK THREADS MEL_BINS FRAMES, or ... convert ENGINE WORK."""
+    warnings.simplefilter("ignore")
     if sys.argv[1] == "convert":
-        _, engine_name, checkpoint, work = sys.argv[1:]
-        ENGINES[engine_name].convert(Path(checkpoint), Path(work))
+        _, name, work = sys.argv[1:]
+        kind = engine_kind(name)
+        kind.engine.convert(Path(work), kind.precision)
         return
-    engine_name, checkpoint, work, threads, n_mels, frames = sys.argv[1:]
+    name, work, threads, n_mels, frames = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not be taken for an answer
-    warnings.simplefilter("ignore")
-    log_mel = np.random.default_rng(_SEED).standard_normal(
-        (int(n_mels), int(frames)), np.float32
-    ) * np.float32(0.3)
-    engine = ENGINES[engine_name](Path(checkpoint), Path(work), int(threads))
-    _answer(answers, {"ready": True})
+    kind = engine_kind(name)
+    noise = np.random.default_rng(_SEED).standard_normal((int(n_mels), int(frames)), np.float32)
+    engine = kind.engine(Path(work), kind.precision, int(threads))
+    versions = {package: importlib.metadata.version(package) for package in kind.engine.packages}
+    _answer(answers, {"versions": versions})
     for line in sys.stdin:
-        command = json.loads(line)
-        timing = engine.encode(log_mel) if command["stage"] == "encode" else engine.decode(command["tokens"])
-        _answer(answers, dataclasses.asdict(timing) | {"peak": peak_memory()})
+        timing = _measure(engine, json.loads(line), noise * np.float32(_LOUDNESS))
+        _answer(answers, {"timing": None if timing is None else dataclasses.asdict(timing)})
+
+
+def _measure(engine: Engine, command: dict[str, Any], log_mel: np.ndarray[Any, Any]) -> Timing | None:
+    stage = command["stage"]
+    if stage == "encode":
+        return engine.encode(log_mel)
+    if stage == "first step":
+        return engine.first_step()
+    if stage == "step":
+        return engine.step(command["tokens"])
+    return engine.decode(command["tokens"])
 
 
 def _answer(answers: TextIO, value: dict[str, object]) -> None:

@@ -1,0 +1,47 @@
+"""The engines that are compared: one window of random weights, greedy, without timestamps.
+
+Each engine loads a checkpoint folder (transformers format) or what it converts from it, and offers the stages that every
+one of them has. Their packages are imported only when an engine is used: they live in an environment of their own.
+"""
+
+from dataclasses import dataclass
+
+from .common import Engine
+from .faster_whisper import FasterWhisper
+from .ours import EdgeWhisper
+from .pytorch import Optimum, OptimumInt8, Transformers
+from .whisper_cpp import WhisperCpp
+
+OURS = "edgewhisper"
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An engine at one precision.
+
+    Attributes:
+        engine: its class.
+        precision: as the engine calls it.
+    """
+
+    engine: type[Engine]
+    precision: str
+
+
+PEERS = {
+    "transformers": EngineKind(Transformers, "fp32"),
+    "optimum": EngineKind(Optimum, "fp32"),
+    "optimum-int8": EngineKind(OptimumInt8, "int8"),
+    "faster-whisper": EngineKind(FasterWhisper, "float32"),
+    "faster-whisper-int8": EngineKind(FasterWhisper, "int8"),
+    "whisper.cpp-f16": EngineKind(WhisperCpp, "f16"),
+    "whisper.cpp-q8_0": EngineKind(WhisperCpp, "q8_0"),
+    "whisper.cpp-q5_1": EngineKind(WhisperCpp, "q5_1"),
+}
+
+
+def engine_kind(name: str) -> EngineKind:
+    """The engine of a name: one of `PEERS`, or "edgewhisper-" and a precision."""
+    if name.startswith(f"{OURS}-"):
+        return EngineKind(EdgeWhisper, name.removeprefix(f"{OURS}-"))
+    return PEERS[name]

@@ -1,0 +1,118 @@
+"""transformers on PyTorch, and optimum, which runs its own export of the same classes on ONNX Runtime."""
+
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.atomic import atomic_folder
+
+from ..contention import Timing, timed
+from .common import check_length
+
+
+class Transformers:
+    """transformers on PyTorch, fp32."""
+
+    packages: ClassVar[tuple[str, ...]] = ("transformers", "torch")
+
+    _model: Any
+
+    @staticmethod
+    def convert(work: Path, precision: str) -> None:
+        """Nothing to do."""
+
+    def __init__(self, work: Path, precision: str, threads: int) -> None:
+        import torch
+        from transformers import WhisperForConditionalGeneration
+
+        torch.set_num_threads(threads)
+        self._model = WhisperForConditionalGeneration.from_pretrained(work / "checkpoint").eval()
+
+    def encode(self, log_mel: NDArray[np.float32]) -> Timing:
+        import torch
+
+        self._features = torch.from_numpy(log_mel)[None]
+        self._states = None
+        with torch.inference_mode(), timed() as timing:
+            self._states = self._encoder_output()
+        return timing
+
+    def first_step(self) -> Timing:
+        """What `generate` does before its first step is in it."""
+        return self.decode(1)
+
+    def decode(self, tokens: int) -> Timing:
+        import torch
+
+        with torch.inference_mode(), timed() as timing:
+            ids = self._model.generate(
+                self._features,  # tells it the batch
+                encoder_outputs=self._states,
+                max_new_tokens=tokens,
+                do_sample=False,
+                num_beams=1,
+                return_timestamps=False,
+            )
+        check_length(int(ids.shape[1]), tokens)
+        return timing
+
+    def step(self, tokens: int) -> None:
+        return None
+
+    def _encoder_output(self) -> Any:
+        return self._model.model.encoder(self._features)
+
+
+class Optimum(Transformers):
+    """optimum's ONNX export, fp32, on ONNX Runtime."""
+
+    packages: ClassVar[tuple[str, ...]] = ("optimum", "optimum-onnx", "onnxruntime")
+    folder: ClassVar[str] = "optimum"
+
+    @staticmethod
+    def convert(work: Path, precision: str) -> None:
+        from optimum.onnxruntime import ORTModelForSpeechSeq2Seq
+
+        if not (work / Optimum.folder).exists():
+            model = ORTModelForSpeechSeq2Seq.from_pretrained(work / "checkpoint", export=True)
+            with atomic_folder(work / Optimum.folder) as temporary:
+                model.save_pretrained(temporary)
+
+    def __init__(self, work: Path, precision: str, threads: int) -> None:
+        import onnxruntime
+        from optimum.onnxruntime import ORTModelForSpeechSeq2Seq
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._model = ORTModelForSpeechSeq2Seq.from_pretrained(work / self.folder, session_options=options)
+
+    def _encoder_output(self) -> Any:
+        return self._model.encoder(input_features=self._features, attention_mask=None)
+
+
+class OptimumInt8(Optimum):
+    """The same, dynamically quantized with optimum's settings for this kind of processor."""
+
+    folder: ClassVar[str] = "optimum-int8"
+
+    @staticmethod
+    def convert(work: Path, precision: str) -> None:
+        from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
+
+        Optimum.convert(work, precision)
+        source, folder = work / Optimum.folder, work / OptimumInt8.folder
+        if folder.exists():
+            return
+        arm = platform.machine() in ("aarch64", "arm64")
+        preset = AutoQuantizationConfig.arm64 if arm else AutoQuantizationConfig.avx512_vnni
+        settings = preset(is_static=False, per_channel=False)
+        with atomic_folder(folder) as temporary:
+            for graph in sorted(source.glob("*.onnx")):
+                quantizer = ORTQuantizer.from_pretrained(source, file_name=graph.name)
+                quantizer.quantize(save_dir=temporary, quantization_config=settings, file_suffix="")
+            for file in source.glob("*.json"):
+                shutil.copy(file, temporary)

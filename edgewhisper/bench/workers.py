@@ -1,0 +1,136 @@
+"""Engines in processes of their own, seen from the process that compares them."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgewhisper.errors import EdgeWhisperError
+
+from .contention import Timing
+from .memory import peak_of
+
+_MODULE = "edgewhisper.bench.worker"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all engines have in common.
+
+    Attributes:
+        work: folder that holds `checkpoint` and what the engines make of it.
+        threads: of every engine.
+        n_mels: of the window.
+        frames: of the window.
+    """
+
+    work: Path
+    threads: int
+    n_mels: int = 80
+    frames: int = 3000
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An engine, and the interpreter that has its packages."""
+
+    name: str
+    python: str
+
+    def convert(self, setting: Setting) -> None:
+        """Let the engine make what it loads, in a process that ends before anything is measured.
+
+        Raises:
+            EdgeWhisperError: it failed; the message is the last line it wrote.
+        """
+        command = [self.python, "-m", _MODULE, "convert", self.name, str(setting.work)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise EdgeWhisperError(_last_line(done.stderr))
+
+
+class Worker:
+    """A running engine.
+
+    Attributes:
+        versions: of the engine's packages.
+    """
+
+    def __init__(self, contestant: Contestant, setting: Setting) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            EdgeWhisperError: it failed; the message is the last line it wrote.
+        """
+        numbers = map(str, (setting.threads, setting.n_mels, setting.frames))
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (`close` closes it)
+        self._process = subprocess.Popen(
+            [contestant.python, "-m", _MODULE, contestant.name, str(setting.work), *numbers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.versions: dict[str, str] = self._receive()["versions"]
+
+    def ask(self, **command: object) -> Timing | None:
+        """One measurement; None where the engine has no such stage."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        timing = self._receive()["timing"]
+        return None if timing is None else Timing(**timing)
+
+    def peak(self) -> int:
+        """The most resident memory that the process has had, in bytes."""
+        return peak_of(self._process.pid)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+        self._log.close()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        self._process.communicate()
+        self._log.seek(0)
+        written = self._log.read()
+        self._log.close()
+        if self._process.returncode < 0:
+            raise EdgeWhisperError(f"ended by signal {-self._process.returncode}")
+        raise EdgeWhisperError(_last_line(written))
+
+
+def convert_all(contestants: Sequence[Contestant], setting: Setting) -> dict[str, str]:
+    """Convert for every engine; those that fail are returned with the reason."""
+    failed = {}
+    for contestant in contestants:
+        try:
+            contestant.convert(setting)
+        except EdgeWhisperError as error:
+            failed[contestant.name] = str(error)
+    return failed
+
+
+def start_workers(
+    contestants: Sequence[Contestant], setting: Setting
+) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Start every engine; those that fail are returned with the reason."""
+    workers, failed = {}, {}
+    for contestant in contestants:
+        try:
+            workers[contestant.name] = Worker(contestant, setting)
+        except EdgeWhisperError as error:
+            failed[contestant.name] = str(error)
+    return workers, failed
+
+
+def _last_line(written: str) -> str:
+    return (written.strip().splitlines() or ["ended without a word"])[-1]
