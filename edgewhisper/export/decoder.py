@@ -1,6 +1,5 @@
 """Whisper's decoder as one ONNX graph for prefill, single steps and the verification of several tokens."""
 
-import numpy as np
 import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
@@ -76,7 +75,7 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         x, normed = layers.add_and_norm(
             x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm"
         )
-        query = layers.linear(normed, f"{layer}.encoder_attn.q_proj")
+        query = layers.query(normed, f"{layer}.encoder_attn.q_proj", head_dim)
         attended = _cross_attention(
             layers, query, cross[2 * index], cross[2 * index + 1], cross_heads[index], head_dim
         )
@@ -96,15 +95,14 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
 def _cross_attention(
     layers: Layers, query: ir.Value, key: ir.Value, value: ir.Value, heads: int, head_dim: int
 ) -> ir.Value:
-    """query [B, S, H D] attends to key and value [B, H, positions, head_dim] -> [B, S, H D].
+    """query [B, S, H D], scaled, attends to key and value [B, H, positions, head_dim] -> [B, S, H D].
 
     Every token is a batch entry of its own, so that each product has one row however many tokens a step takes and its
     bits do not depend on the others. The one-row kernel reads keys and values in place, which makes single steps faster
     than one product of all rows; long prompts are slower, as each row reads them again.
     """
     graph = layers.graph
-    scaled = graph.op("Mul", query, graph.constant("query_scale", head_dim**-0.5, np.float32))
-    split = graph.op("Reshape", scaled, graph.constant(f"one_row_each_{heads}", [0, 0, heads, 1, head_dim]))
+    split = graph.op("Reshape", query, graph.constant(f"one_row_each_{heads}", [0, 0, heads, 1, head_dim]))
     rows = graph.op("Transpose", split, perm=[0, 2, 1, 3, 4])  # [B, heads, S, 1, head_dim]
     per_head = graph.constant("every_row_of_a_head", [0, 0, 1, -1, head_dim])
     key, value = (graph.op("Reshape", x, per_head) for x in (key, value))

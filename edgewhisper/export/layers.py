@@ -40,6 +40,13 @@ class Layers:
         """x [B, S, d_in] through the linear layer `name` -> [B, S, d_out]."""
         return self.graph.op("Add", self.matmul(x, name), self.parameter(f"{name}.bias"))
 
+    def query(self, x: ir.Value, name: str, head_dim: int) -> ir.Value:
+        """x [B, S, d] through the query projection `name`, divided by the square root of a head's width."""
+        factor = np.float32(head_dim**-0.5)
+        weight = self.graph.weight(f"{name}.weight.T.scaled", lambda: self.fp32(f"{name}.weight").T * factor)
+        bias = self.graph.weight(f"{name}.bias.scaled", lambda: self.fp32(f"{name}.bias") * factor)
+        return self.graph.op("Add", self.graph.op("MatMul", x, weight), bias)
+
     def qkv_bias(self, name: str) -> ir.Value:
         """The biases of an attention's three input projections in a row [3 d]; Whisper's key projection has none."""
 

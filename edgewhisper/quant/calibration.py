@@ -47,6 +47,13 @@ class Statistics:
         magnitude: NDArray[np.float32] = np.maximum(-self.minimum, self.maximum)
         return magnitude
 
+    @property
+    def power(self) -> NDArray[np.float32]:
+        """The mean square of each channel."""
+        counts = np.maximum(self.histogram.sum(axis=1), 1)
+        power: NDArray[np.float32] = (self.histogram * np.square(self._centres())).sum(axis=1) / counts
+        return power
+
     def scaled(self, factors: NDArray[np.float32]) -> "Statistics":
         """The statistics of the tensor times a positive factor per channel."""
         return Statistics(
@@ -72,10 +79,13 @@ class Statistics:
         return max(low, -bound), min(high, bound)
 
     def _of_all_channels(self, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        centres = ((np.arange(_BINS) + 0.5) * 2 / _BINS - 1) * self.limit[:, None]
+        weights = self.histogram.astype(np.float64)
+        return np.histogram(self._centres(), _TENSOR_BINS, (low, high), weights=weights)
+
+    def _centres(self) -> NDArray[np.float32]:
+        centres = ((np.arange(_BINS, dtype=np.float32) + 0.5) * 2 / _BINS - 1) * self.limit[:, None]
         # A bin's centre may lie beyond every value that is in the bin.
-        centres = np.clip(centres, self.minimum[:, None], self.maximum[:, None])
-        return np.histogram(centres, _TENSOR_BINS, (low, high), weights=self.histogram.astype(np.float64))
+        return np.clip(centres, self.minimum[:, None], self.maximum[:, None])
 
 
 class _Accumulator:

@@ -68,20 +68,16 @@ def linear_layers(model: ir.Model) -> list[LinearLayer]:
     """The linear layers of a graph with fp32 or fp16 weights, in the order of its nodes.
 
     Raises:
-        BuildError: the graph is quantized already.
+        BuildError: the graph has none but quantized ones.
     """
-    refuse_quantized(model)
-    layers = (_layer(node) for node in model.graph)
-    return [layer for layer in layers if layer is not None]
-
-
-def refuse_quantized(model: ir.Model) -> None:
-    """Raises BuildError for a graph that has quantized operators."""
-    for node in model.graph:
-        if node.op_type in _QUANTIZED:
-            raise BuildError(
-                f"graph '{model.graph.name}': already quantized (it has {node.op_type}); start from an fp32 artifact"
-            )
+    candidates = (_layer(node) for node in model.graph)
+    layers = [layer for layer in candidates if layer is not None]
+    quantized = next((node.op_type for node in model.graph if node.op_type in _QUANTIZED), None)
+    if quantized is not None and not layers:
+        raise BuildError(
+            f"graph '{model.graph.name}': already quantized (it has {quantized}); start from an fp32 artifact"
+        )
+    return layers
 
 
 def values(constant: ir.Value) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from edgewhisper.errors import BuildError
 
 from .calibration import RangeMethod, Statistics
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
+from .smoothing import smooth
 from .table import table_product
 from .targets import NumberFormats
 
@@ -27,9 +28,13 @@ class StaticOptions:
 
     Attributes:
         range_method: which values a scale holds; the others are clipped.
+        smoothing: whether SmoothQuant moves the spread of channels into the weights first.
+        strength: its alpha; None: chosen for each input by the loss expected.
     """
 
     range_method: RangeMethod = "minmax"
+    smoothing: bool = True
+    strength: float | None = None
 
 
 def inputs_to_observe(model: ir.Model) -> list[str]:
@@ -56,13 +61,15 @@ def quantize_static(
         BuildError: a value was not observed, or the graph is quantized already.
     """
     graph = model.graph
+    missing = [name for name in inputs_to_observe(model) if name not in statistics]
+    if missing:
+        raise BuildError(
+            f"graph '{graph.name}': '{missing[0]}' was not observed; calibrate with this graph's values"
+        )
+    if options.smoothing:
+        statistics = smooth(model, statistics, options.strength, options.range_method)
     for layer in linear_layers(model):
-        name = layer.input.name or ""
-        if name not in statistics:
-            raise BuildError(
-                f"graph '{graph.name}': '{name}' was not observed; calibrate with this graph's values"
-            )
-        low, high = statistics[name].range(options.range_method)
+        low, high = statistics[layer.input.name or ""].range(options.range_method)
         quantized = quantize_activation(graph, layer.input, low, high, formats)
         layer.replace(graph, _product(graph, layer, quantized, formats))
         remove_unused_initializers(graph)

@@ -114,8 +114,8 @@ def test_a_decoder_has_every_layer_of_the_model(graphs: Path) -> None:
     assert [layer.shape for layer in layers] == block * SMALL.decoder_layers + [(d, SMALL.vocab_size)]
     assert [layer.transposed for layer in layers].count(True) == 1
     tensors = random_tensors(SMALL, seed=3)
-    query = next(layer for layer in layers if "1.encoder_attn.q_proj" in layer.name)
-    np.testing.assert_array_equal(query.matrix(), tensors["decoder.layers.1.encoder_attn.q_proj.weight"].T)
+    output = next(layer for layer in layers if "1.encoder_attn.out_proj" in layer.name)
+    np.testing.assert_array_equal(output.matrix(), tensors["decoder.layers.1.encoder_attn.out_proj.weight"].T)
 
 
 def test_replacing_keeps_the_results_name(graphs: Path) -> None:
