@@ -135,7 +135,7 @@ def observe(
     Raises:
         BuildError: no feeds, a value that is not finite, or a graph that ONNX Runtime cannot load.
     """
-    session = _session(graph, names)
+    session = tapped_session(graph, names)
     gathered: dict[str, _Accumulator] = {}
     for done, feed in enumerate(feeds, 1):
         for name, values in zip(names, session.run(list(names), dict(feed)), strict=True):
@@ -152,7 +152,7 @@ def observe(
     return {name: accumulator.result() for name, accumulator in gathered.items()}
 
 
-def _session(graph: Path, names: Sequence[str]) -> Any:
+def tapped_session(graph: Path, names: Sequence[str]) -> Any:
     import onnxruntime
 
     model = ir.load(graph)
