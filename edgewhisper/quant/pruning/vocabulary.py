@@ -25,11 +25,11 @@ import numpy as np
 
 from edgewhisper.artifact import TokenIds
 from edgewhisper.errors import UsageError
-from edgewhisper.models.checkpoint import Array, Checkpoint, Vocabulary
+from edgewhisper.models.checkpoint import Checkpoint, Vocabulary
 
 from .characters import ALWAYS_KEPT, Spelling, characters_of_language
 from .choice import Characters, Corpus, Languages, VocabularyChoice
-from .tensors import DerivedTensors
+from .tensors import DerivedTensors, take_rows
 
 TABLE = "decoder.embed_tokens.weight"
 Encode = Callable[[str], Sequence[int]]
@@ -115,11 +115,6 @@ def keep_tokens(checkpoint: Checkpoint, kept: Sequence[int]) -> Checkpoint:
         kept: ids, ascending; from `kept_tokens`.
     """
     new_ids = {old: new for new, old in enumerate(kept)}
-    rows = np.asarray(kept, np.intp)
-
-    def take_rows(table: Array) -> Array:
-        return np.asarray(table)[rows]
-
     vocabulary = checkpoint.vocabulary
     return replace(
         checkpoint,
@@ -129,7 +124,7 @@ def keep_tokens(checkpoint: Checkpoint, kept: Sequence[int]) -> Checkpoint:
             tokens=tuple(vocabulary.tokens[i] for i in kept),
             tokenizer_json=_renumber_tokenizer(vocabulary.tokenizer_json, new_ids),
         ),
-        tensors=DerivedTensors(checkpoint.tensors, {TABLE: take_rows}),
+        tensors=DerivedTensors(checkpoint.tensors, {TABLE: take_rows(np.asarray(kept, np.intp))}),
     )
 
 
