@@ -1,12 +1,30 @@
-"""Pruning as a step of the build: what `quant.pruning` needs and cannot have from the checkpoint alone."""
+"""Pruning as a step of the build: quant.pruning with the tokenizer and the calibration data that it needs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 from edgewhisper.errors import ArtifactError, CheckpointError
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.quant.pruning.choice import VocabularyChoice
+from edgewhisper.quant.pruning.feed_forward import feed_forward_outputs, prune_feed_forward
+from edgewhisper.quant.pruning.heads import attention_outputs, prune_heads
+from edgewhisper.quant.pruning.importance import observe_moments
+from edgewhisper.quant.pruning.report import PruningReport
 from edgewhisper.quant.pruning.vocabulary import VocabularyReport, prune_vocabulary
 from edgewhisper.runtime.bpe import parse_encoder
+
+from .calibration import collect
+from .feeds import decoder_feeds, encoder_feeds
+from .source import export_source
+
+
+@dataclass(frozen=True)
+class StructureReport:
+    """What was removed of heads and feed-forward units; None where nothing was to be."""
+
+    heads: PruningReport | None
+    feed_forward: PruningReport | None
 
 
 def prune_checkpoint_vocabulary(
@@ -30,3 +48,52 @@ def prune_checkpoint_vocabulary(
     except ArtifactError as error:
         raise CheckpointError(f"{error}".replace("build the artifact", "download the checkpoint")) from None
     return prune_vocabulary(checkpoint, choice, references, encoder.encode)
+
+
+def prune_checkpoint_structure(
+    checkpoint: Checkpoint,
+    heads: float,
+    feed_forward: float,
+    recordings: Path | None,
+    scratch: Path,
+    progress: Callable[[float], None] = lambda done: None,
+) -> tuple[Checkpoint, StructureReport]:
+    """Remove shares of the attention heads and the feed-forward units, the least important over calibration data first.
+
+    Args:
+        checkpoint: the model.
+        heads: share of the heads to remove, from 0 to less than 1.
+        feed_forward: share of the feed-forward units to remove, likewise.
+        recordings: a folder of calibration recordings; None: the bundled ones.
+        scratch: an empty folder; the fp32 graphs of the whole model are left there.
+        progress: told how much is done, from 0 to 1.
+
+    Raises:
+        UsageError: the folder is missing, cannot be read, or holds no recording.
+        AudioError: a recording cannot be read, or all are silent.
+        MissingDependencyError: a package that graphs or recordings need.
+    """
+    source = export_source(checkpoint, scratch, "fused")
+    calibration = collect(source, recordings, lambda done: progress(done / 2))
+    dimensions = checkpoint.dimensions
+    layers = attention_outputs(dimensions) if heads else []
+    layers += feed_forward_outputs(dimensions) if feed_forward else []
+    windows = len(calibration.windows)
+    moments = observe_moments(
+        scratch / source.graphs["encoder"].file,
+        layers,
+        encoder_feeds(calibration),
+        lambda done: progress(0.5 + 0.25 * done / windows),
+    )
+    moments |= observe_moments(
+        scratch / source.graphs["decoder"].file,
+        layers,
+        decoder_feeds(scratch, source.manifest(), calibration),
+        lambda done: progress(0.75 + 0.25 * done / windows),
+    )
+    of_heads = of_units = None
+    if heads:
+        checkpoint, of_heads = prune_heads(checkpoint, moments, heads)
+    if feed_forward:
+        checkpoint, of_units = prune_feed_forward(checkpoint, moments, feed_forward)
+    return checkpoint, StructureReport(of_heads, of_units)

@@ -2,7 +2,7 @@
 
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ class Reference:
         )
         with torch.device("meta"):  # parameters without memory, until the checkpoint's take their place
             model = transformers.WhisperForConditionalGeneration(config)
+            _take_sizes(model.model, checkpoint.tensors)
         tensors = {f"model.{name}": _tensor(array) for name, array in checkpoint.tensors.items()}
         model.load_state_dict(tensors, strict=False, assign=True)
         model.tie_weights()
@@ -102,6 +103,20 @@ class Reference:
             hidden = self._model.model.decoder(input_ids=ids, encoder_hidden_states=states, use_cache=False)
             logits: Floats = self._model.proj_out(hidden.last_hidden_state[0, list(rows)]).numpy()
         return logits
+
+
+def _take_sizes(model: Any, tensors: Mapping[str, NDArray[np.generic]]) -> None:
+    """Give a model's layers the sizes of a pruned checkpoint's: heads and feed-forward units differ from layer to layer."""
+    import torch
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            rows, columns = tensors[f"{name}.weight"].shape
+            parent, _, child = name.rpartition(".")
+            linear = torch.nn.Linear(columns, rows, bias=module.bias is not None)
+            setattr(model.get_submodule(parent), child, linear)
+        elif hasattr(module, "num_heads"):
+            module.num_heads = tensors[f"{name}.q_proj.weight"].shape[0] // module.head_dim
 
 
 def _tensor(array: NDArray[np.generic]) -> Any:

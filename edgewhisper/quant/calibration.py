@@ -153,6 +153,11 @@ def observe(
 
 
 def tapped_session(graph: Path, names: Sequence[str]) -> Any:
+    """An ONNX Runtime session of a graph file that can give the values `names` too.
+
+    Raises:
+        BuildError: the graph has no such value, or ONNX Runtime cannot load it.
+    """
     import onnxruntime
 
     model = ir.load(graph)
