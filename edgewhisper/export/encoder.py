@@ -4,6 +4,7 @@ import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
 
+from .attention import self_attention
 from .builder import CONTRIB, GraphBuilder
 from .layers import Layers
 from .weights import WeightsWriter
@@ -34,16 +35,11 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         following = f"encoder.layers.{index + 1}.self_attn_layer_norm"
         if index + 1 == dims.encoder_layers:
             following = "encoder.layer_norm"
-        attended = layers.matmul(
-            _self_attention(layers, normed, layer, dims.d_model // dims.encoder_heads),
-            f"{layer}.self_attn.out_proj",
-        )
-        x, normed = layers.add_and_norm(
-            x, attended, f"{layer}.self_attn.out_proj", f"{layer}.final_layer_norm"
-        )
-        pieces = graph.op_many("Split", FEED_FORWARD_PIECES, normed, axis=1, num_outputs=FEED_FORWARD_PIECES)
-        product = graph.op("Concat", *(layers.feed_forward(piece, layer) for piece in pieces), axis=1)
-        x, normed = layers.add_and_norm(x, product, f"{layer}.fc2", following)
+        attended = self_attention(layers, normed, f"{layer}.self_attn", dims.d_model // dims.encoder_heads)
+        x = graph.op("Sum", x, layers.linear(attended, f"{layer}.self_attn.out_proj"))
+        normed = layers.layer_norm(x, f"{layer}.final_layer_norm")
+        x = graph.op("Sum", x, _feed_forward(layers, normed, layer))
+        normed = layers.layer_norm(x, following)
 
     head_dim = dims.d_model // dims.decoder_heads
     for index in range(dims.decoder_layers):
@@ -78,11 +74,11 @@ def _stem(layers: Layers, features: ir.Value) -> ir.Value:
     return graph.op("Add", x, positions)
 
 
-def _self_attention(layers: Layers, x: ir.Value, layer: str, head_dim: int) -> ir.Value:
-    """Attention of every position to every other, without the output projection: [B, T, d] -> [B, T, H D]."""
-    name = f"{layer}.self_attn"
-    heads = layers.heads(name, head_dim)
-    query, key, value = (layers.matmul(x, f"{name}.{p}_proj") for p in "qkv")
-    return layers.graph.op(
-        "MultiHeadAttention", query, key, value, layers.qkv_bias(name), domain=CONTRIB, num_heads=heads
-    )
+def _feed_forward(layers: Layers, x: ir.Value, layer: str) -> ir.Value:
+    """The MLP of a block, in pieces of the positions: [B, T, d] -> [B, T, d]."""
+    graph = layers.graph
+    results = []
+    for piece in graph.op_many("Split", FEED_FORWARD_PIECES, x, axis=1, num_outputs=FEED_FORWARD_PIECES):
+        hidden = graph.op("Gelu", layers.linear(piece, f"{layer}.fc1"), domain=CONTRIB)
+        results.append(layers.linear(hidden, f"{layer}.fc2"))
+    return graph.op("Concat", *results, axis=1)

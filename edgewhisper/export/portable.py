@@ -4,7 +4,7 @@
     BiasGelu(x, b)                       -> Gelu(x + b)
     SkipLayerNormalization(x, s, g, c, b) -> LayerNormalization(x + s + b, g, c), x + s + b
     FusedMatMul(a, b, transB=1)          -> MatMul(a, Transpose(b)); Gemm where b is a constant table, which is not copied so
-    MultiHeadAttention(q, k, v, b)       -> Softmax(q k^T / sqrt(D)) v per head
+    MultiHeadAttention(q, k, v)          -> Softmax(scale q k^T) v per head
     Split(x, num_outputs=n)              -> Slice(x) n times, as OpenVINO splits into equal parts only
     GroupQueryAttention(q, k, v, past)   -> present = ScatterElements(past, new rows); Softmax(q present_k^T / sqrt(D) + mask) present_v
 
@@ -113,16 +113,13 @@ class _Lowering:
 
     def _multi_head_attention(self, node: ir.Node) -> Sequence[ir.Value]:
         query, key, value, bias, *others = (*node.inputs, None, None)[: max(4, len(node.inputs))]
-        if any(others) or key is None or value is None or bias is None or bias.shape is None:
-            raise self._unsupported("a mask, a past, packed inputs or no bias")
+        scale = node.attributes.get_float("scale", 0.0)
+        if bias is not None or any(others) or query is None or key is None or value is None or not scale:
+            raise self._unsupported("a mask, a past, packed inputs, a bias or no scale")
         heads = node.attributes.get_int("num_heads")
-        biases = self._op_many("Split", 3, bias, axis=0, num_outputs=3)
-        q, k, v = (self._op("Add", x, b) for x, b in zip((query, key, value), biases, strict=True))
-        head_dim = _static(bias)[0] // 3 // heads
-        scale = node.attributes.get_float("scale", 0.0) or head_dim**-0.5
-        queries = self._scaled(self._split_heads(q, heads, [0, 2, 1, 3]), scale, bias)
-        keys = self._split_heads(k, heads, [0, 2, 3, 1])
-        values = self._split_heads(v, heads, [0, 2, 1, 3])
+        queries = self._scaled(self._split_heads(query, heads, [0, 2, 1, 3]), scale, query)
+        keys = self._split_heads(key, heads, [0, 2, 3, 1])
+        values = self._split_heads(value, heads, [0, 2, 1, 3])
         return [self._attention(self._op("MatMul", queries, keys), values)]
 
     def _group_query_attention(self, node: ir.Node) -> Sequence[ir.Value]:
