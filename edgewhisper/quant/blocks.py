@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 _CHUNK_ELEMENTS = 2**20
 # The range that the search lets the levels span, as multiples of the block's own: clipping the outermost values a little
 # makes the steps between all others finer.
-_SPANS = np.linspace(0.70, 1.04, 18)
+_SPANS = np.linspace(0.70, 1.04, 9)
 # The least scale, against blocks of zeros and denormals: the smallest normal number would make 1 / scale overflow.
 _LEAST_SCALE = 2.0**-120
 

@@ -3,14 +3,13 @@
     MatMul(x, W) [. Add(b)]  ->  MatMulNBits(x, blocks of W, scales [, zero points] [, b])
 
 The output head's FusedMatMul(transB=1) multiplies by the token embedding [vocab_size, d], whose rows are what MatMulNBits
-wants: the runtime reads embedding rows from the tensors of the head (`quantized_table`), so that the table is stored once.
+wants: the runtime reads embedding rows from the tensors of the head, so that the table is stored once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgewhisper.artifact import TensorLocation
 from edgewhisper.errors import UsageError
 
 from .blocks import Method, quantize
@@ -41,37 +40,19 @@ class WeightOnlyOptions:
     table_bits: int = 8
 
 
-@dataclass(frozen=True)
-class QuantizedTable:
-    """The tensors of the quantized token embedding, by their names in the graph."""
-
-    values: str
-    scales: str
-    bits: int
-
-    def location(self, values: TensorLocation) -> TensorLocation:
-        """Where the levels lie, as the runtime reads them: `values` is where the bytes of the tensor lie."""
-        *rows, size = values.shape
-        return replace(values, dtype=f"uint{self.bits}", shape=(*rows, size * 8 // self.bits))
-
-
-def quantize_weights(model: ir.Model, options: WeightOnlyOptions) -> QuantizedTable | None:
-    """Quantize the weights of every linear layer in place; returns the token embedding, if a layer shares it.
+def quantize_weights(model: ir.Model, options: WeightOnlyOptions) -> None:
+    """Quantize the weights of every linear layer in place.
 
     Raises:
         UsageError: a number of bits or a block size that ONNX Runtime has not, or has not exactly.
         BuildError: the graph is quantized already.
     """
     _check(options)
-    table = None
     for layer in linear_layers(model):
         weights = _quantized_weights(model.graph, layer, options)
         layer.replace(model.graph, [_product(layer, weights)])
         remove_unused_initializers(model.graph)
-        if layer.transposed:
-            table = QuantizedTable(weights.values.name or "", weights.scales.name or "", weights.bits)
     model.graph.opset_imports.setdefault(CONTRIB, 1)
-    return table
 
 
 @dataclass(frozen=True)
