@@ -117,7 +117,7 @@ def most_important(scores: Mapping[str, Floats], ratio: float, step: int = 1) ->
     Args:
         scores: layer -> importance of each of its parts.
         ratio: share of all parts to remove, from 0 to less than 1.
-        step: every layer keeps a multiple of this, and at least one.
+        step: a layer that loses parts keeps a multiple of this, and at least one.
 
     Returns:
         Layer -> the parts that stay, ascending.
@@ -126,6 +126,8 @@ def most_important(scores: Mapping[str, Floats], ratio: float, step: int = 1) ->
     threshold = every[min(round(ratio * len(every)), len(every) - 1)]
     kept = {}
     for layer, values in scores.items():
-        count = max(1, round(int((values >= threshold).sum()) / step)) * step
-        kept[layer] = np.sort(np.argsort(-values, kind="stable")[: min(count, len(values))])
+        count = int((values >= threshold).sum())
+        if count < len(values):
+            count = min(len(values), max(1, round(count / step)) * step)
+        kept[layer] = np.sort(np.argsort(-values, kind="stable")[:count])
     return kept
