@@ -3,7 +3,7 @@
     python -m edgewhisper.quant.pruning.cldr /usr/share/unicode/cldr/common/main
 
 (Debian's package unicode-cldr-core.) A language has the characters of its exemplar sets: main, auxiliary (of names and
-loan words), index (capitals), punctuation and numbers, in every script that the repository lists for it. See
+loan words), punctuation and numbers, in every script that the repository lists for it. See
 https://unicode.org/reports/tr35/tr35-general.html#Character_Elements.
 """
 
@@ -86,7 +86,9 @@ def characters_of(code: str, folder: Path) -> set[str]:
     found: set[str] = set()
     for path in [folder / f"{name}.xml", *folder.glob(f"{name}_[A-Z][a-z][a-z][a-z].xml")]:
         for element in ElementTree.parse(path).iterfind("characters/exemplarCharacters"):
-            found |= set(unicodedata.normalize("NFC", " ".join(exemplar_characters(element.text or ""))))
+            # The index set has the headings of a sorted list, Latin letters for Chinese.
+            if element.get("type") != "index":
+                found |= set(unicodedata.normalize("NFC", " ".join(exemplar_characters(element.text or ""))))
     return found
 
 

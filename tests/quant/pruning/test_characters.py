@@ -45,6 +45,7 @@ def test_sentences_of_a_language_are_made_of_its_characters(code: str, text: str
 def test_scripts_of_other_languages_are_not_included() -> None:
     assert not characters_of_language("de") & set("яλ漢あ한")
     assert "ß" not in characters_of_language("en")
+    assert not characters_of_language("zh") & set("aA")
     assert "a" not in ALWAYS_KEPT
 
 
