@@ -3,21 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgewhisper.artifact import GraphInfo
 
 from .calibration import CalibrationSet, collect
-from .feeds import decoder_feeds
+from .feeds import decoder_feeds, encoder_feeds
 from .gate import LAYER_BOUND, GateReport, Refusal, judge_layers, next_plan
 from .layer_gate import compare_layers
 from .options import BuildOptions, Plan
-from .passes import convert_graphs
+from .passes import Observed, convert_graphs, has_int8_cross_kv, values_to_observe
 from .source import Source
 from .steps import Steps
-
-if TYPE_CHECKING:
-    from edgewhisper.quant.calibration import Statistics
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,17 @@ def convert(source: Source, plan: Plan, options: BuildOptions, folder: Path, ste
         MissingDependencyError: a package that is needed.
     """
     calibration: CalibrationSet | None = None
-    statistics: Mapping[str, Statistics] = {}
+    observed = Observed()
     if needs_recordings(plan, options):
         with steps("transcribe the calibration recordings") as advance:
             calibration = collect(source, options.calibration, advance)
-    if calibration is not None and plan.decoder == "int8":
+    if calibration is not None and needs_statistics(plan):
         with steps("observe activations") as advance:
-            statistics = _observe(source, calibration, advance)
+            observed = _observe(source, plan, calibration, advance)
     refusals: tuple[Refusal, ...] = ()
     while True:
         with steps(_conversion_step(plan, refusals)):
-            graphs = convert_graphs(source, plan, options, statistics, folder)
+            graphs = convert_graphs(source, plan, options, observed, folder)
         layers = None
         if calibration is not None and options.gate != "off" and plan.is_converted:
             with steps(f"compare with fp32{_again(refusals)}") as advance:
@@ -67,34 +63,46 @@ def convert(source: Source, plan: Plan, options: BuildOptions, folder: Path, ste
                 refusals = (*refusals, refusal)
                 continue
         gate = GateReport(LAYER_BOUND, layers, refusals) if layers or refusals else None
-        sha256 = calibration.sha256 if calibration is not None and plan.decoder == "int8" else None
+        sha256 = calibration.sha256 if calibration is not None and needs_statistics(plan) else None
         return Conversion(graphs, plan, sha256, gate)
 
 
 def needs_recordings(plan: Plan, options: BuildOptions) -> bool:
     """Whether the plan needs calibration data: for scales, or to compare graphs on."""
-    return plan.decoder == "int8" or (plan.is_converted and options.gate != "off")
+    return needs_statistics(plan) or (plan.is_converted and options.gate != "off")
+
+
+def needs_statistics(plan: Plan) -> bool:
+    """Whether passes of the plan need to know what values the fp32 graphs compute."""
+    return plan.decoder == "int8" or has_int8_cross_kv(plan)
 
 
 def count_steps(plan: Plan, options: BuildOptions) -> int:
     """How many steps `convert` takes where the gate refuses nothing."""
     compares = plan.is_converted and options.gate != "off"
-    return needs_recordings(plan, options) + (plan.decoder == "int8") + 1 + compares
+    return needs_recordings(plan, options) + needs_statistics(plan) + 1 + compares
 
 
 def _observe(
-    source: Source, calibration: CalibrationSet, advance: Callable[[float], None]
-) -> "Mapping[str, Statistics]":
-    from edgewhisper.export.model_file import load_model
+    source: Source, plan: Plan, calibration: CalibrationSet, advance: Callable[[float], None]
+) -> Observed:
     from edgewhisper.quant.calibration import observe
-    from edgewhisper.quant.static import inputs_to_observe
 
-    path = source.folder / source.graphs["decoder"].file
-    return observe(
-        path,
-        inputs_to_observe(load_model(path)),
-        decoder_feeds(source.folder, source.manifest(), calibration),
-        lambda done: advance(done / len(calibration.windows)),
+    encoded, decoded = values_to_observe(source, plan)
+    count = len(calibration.windows)
+    return Observed(
+        observe(
+            source.folder / source.graphs["encoder"].file,
+            encoded,
+            encoder_feeds(calibration),
+            lambda done: advance(done / count / 2),
+        ),
+        observe(
+            source.folder / source.graphs["decoder"].file,
+            decoded,
+            decoder_feeds(source.folder, source.manifest(), calibration),
+            lambda done: advance(0.5 + done / count / 2),
+        ),
     )
 
 

@@ -18,10 +18,10 @@ from .calibration import CalibrationSet
 Feed = Mapping[str, NDArray[Any]]
 
 
-def encoder_feeds(calibration: CalibrationSet) -> Iterator[Feed]:
-    """The encoder's input for each window."""
+def encoder_feeds(calibration: CalibrationSet, most_frames: int | None = None) -> Iterator[Feed]:
+    """The encoder's input for each window, or for its first `most_frames` frames."""
     for window in calibration.windows:
-        yield {"audio_features": np.ascontiguousarray(window[None])}
+        yield {"audio_features": np.ascontiguousarray(window[None, :, :most_frames])}
 
 
 def decoder_feeds(folder: Path, manifest: Manifest, calibration: CalibrationSet) -> Iterator[Feed]:

@@ -177,7 +177,7 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
         "winograd": options.winograd,
     }
     precisions = {plan.encoder, plan.decoder}
-    if "int8" in precisions:
+    if plan.decoder in ("int8", "int4"):
         recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"
         recorded["calibration_method"] = options.calibration_method
     if precisions & {"int8-weight", "int4"}:

@@ -1,9 +1,9 @@
 """The passes that turn fp32 graphs into smaller and faster ones, in the order in which they apply."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgewhisper.artifact import GraphInfo, RewriteInfo
 from edgewhisper.errors import MissingDependencyError
@@ -16,12 +16,44 @@ from .source import Source
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgewhisper.quant.calibration import Statistics
+
 WEIGHTS_FILE = "weights.bin"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What was observed of the fp32 graphs over calibration data: value -> statistics."""
+
+    encoder: "Mapping[str, Statistics]" = field(default_factory=dict)
+    decoder: "Mapping[str, Statistics]" = field(default_factory=dict)
+
+
+def has_int8_cross_kv(plan: Plan) -> bool:
+    """Whether the encoder writes its keys and values in INT8: they are as large as a small model's decoder."""
+    return plan.decoder in ("int8", "int4") and plan.target != "cuda"
+
+
+def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]:
+    """The encoder's and the decoder's values whose statistics the passes of a plan need."""
+    from edgewhisper.export.model_file import load_model
+    from edgewhisper.quant import cross_attention, static
+
+    encoder, decoder = (
+        load_model(source.folder / source.graphs[name].file) for name in ("encoder", "decoder")
+    )
+    encoded: list[str] = []
+    decoded: list[str] = []
+    if has_int8_cross_kv(plan):
+        encoded, decoded = cross_attention.values_to_observe(encoder, decoder)
+    if plan.decoder == "int8":
+        decoded = [*decoded, *static.inputs_to_observe(decoder)]
+    return encoded, list(dict.fromkeys(decoded))
+
+
 def convert_graphs(
-    source: Source, plan: Plan, options: BuildOptions, statistics: Mapping[str, Any], folder: Path
+    source: Source, plan: Plan, options: BuildOptions, observed: Observed, folder: Path
 ) -> dict[str, GraphInfo]:
     """Write the source's graphs into `folder`, in the plan's precisions.
 
@@ -29,7 +61,7 @@ def convert_graphs(
         source: the fp32 graphs.
         plan: precisions and target.
         options: Winograd, block sizes and rounding.
-        statistics: value -> what was observed of it, for static INT8.
+        observed: statistics of the values that `values_to_observe` names.
         folder: where they go, with one weights file.
 
     Raises:
@@ -51,6 +83,13 @@ def convert_graphs(
     }
     rewrites: tuple[RewriteInfo, ...] = ()
     precisions = {"encoder": plan.encoder, "decoder": plan.decoder}
+    statistics = observed.decoder
+    if has_int8_cross_kv(plan):
+        from edgewhisper.quant.cross_attention import quantize_cross_kv
+
+        statistics = quantize_cross_kv(
+            models["encoder"], models["decoder"], observed.encoder, statistics, number_formats(plan.target)
+        )
     for name, model in models.items():
         _quantize(model, precisions[name], plan, options, statistics)
     graphs = {}
@@ -74,7 +113,11 @@ def convert_graphs(
 
 
 def _quantize(
-    model: "ir.Model", precision: Precision, plan: Plan, options: BuildOptions, statistics: Mapping[str, Any]
+    model: "ir.Model",
+    precision: Precision,
+    plan: Plan,
+    options: BuildOptions,
+    statistics: "Mapping[str, Statistics]",
 ) -> None:
     """Bring one graph into a precision, in place."""
     match precision:

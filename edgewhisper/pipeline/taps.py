@@ -63,8 +63,13 @@ def value_names(model: "ir.Model") -> set[str]:
 class TappedGraph:
     """A graph file in ONNX Runtime, some of whose inner values can be fetched."""
 
-    def __init__(self, path: Path, taps: Sequence[Tap]) -> None:
-        """Load the graph; weights files that it names lie beside it.
+    def __init__(self, path: Path, taps: Sequence[Tap], *, repack: bool) -> None:
+        """Load the graph.
+
+        Args:
+            path: of the graph file; weights files that it names lie beside it.
+            taps: what will be fetched.
+            repack: copy the weights into the order that products want; without, fp32 weights stay mapped, in half the memory.
 
         Raises:
             BuildError: ONNX Runtime cannot load it.
@@ -82,6 +87,9 @@ class TappedGraph:
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.enable_mem_pattern = False
+        options.enable_cpu_mem_arena = False  # which would keep the memory of the largest window
+        if not repack:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(path.parent)
         )
