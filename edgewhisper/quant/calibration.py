@@ -47,13 +47,6 @@ class Statistics:
         magnitude: NDArray[np.float32] = np.maximum(-self.minimum, self.maximum)
         return magnitude
 
-    @property
-    def power(self) -> NDArray[np.float32]:
-        """The mean square of each channel."""
-        counts = np.maximum(self.histogram.sum(axis=1), 1)
-        power: NDArray[np.float32] = (self.histogram * np.square(self._centres())).sum(axis=1) / counts
-        return power
-
     def scaled(self, factors: NDArray[np.float32]) -> "Statistics":
         """The statistics of the tensor times a positive factor per channel."""
         return Statistics(

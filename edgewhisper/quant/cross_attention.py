@@ -1,7 +1,7 @@
 """INT8 cross-attention: the encoder writes keys and values in 8 bits, the decoder multiplies them as they are.
 
     encoder: K [B, T, d] -> QuantizeLinear -> [B, heads, head_dim, T],  V [B, T, d] -> QuantizeLinear -> [B, heads, T, head_dim]
-    decoder: softmax(q K^T) V  ->  MatMulIntegerToFloat(uint8(softmax(MatMulIntegerToFloat(uint8(q), K))), V)
+    decoder: softmax(q K^T) V  ->  MatMulIntegerToFloat(uint8(p / max p), V) * max p,  p = softmax(MatMulIntegerToFloat(uint8(q), K))
 
 A decoder step reads all of them: a quarter of the bytes of fp32. One scale per layer is enough, as the spread of the channels moves
 into the projections beforehand, which the graph multiplies anyway:
@@ -21,12 +21,9 @@ from edgewhisper.errors import BuildError
 
 from .calibration import Statistics
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
-from .smoothing import STRENGTHS, Vector, expected_loss, scale_columns, scale_rows, smoothing_factor
-from .static import quantize_activation
+from .smoothing import scale_columns, scale_rows, smoothing_factors
+from .static import affine, quantize_activation
 from .targets import NumberFormats
-
-# Probabilities lie between 0 and 1, whatever the data.
-_PROBABILITY_SCALE = np.float32(1 / 255)
 
 
 @dataclass(frozen=True)
@@ -132,13 +129,14 @@ def quantize_cross_kv(
         query_statistics = statistics.pop(query.name or "")
         attended_statistics = statistics.pop(attended.name or "")
 
-        by_query = _balance(query_statistics, key_statistics)
+        by_query = smoothing_factors(query_statistics.largest, key_statistics.largest)
         scale_columns(decoder.graph, attention.query, np.reciprocal(by_query))
         scale_columns(encoder.graph, attention.key, by_query)
         query_statistics = query_statistics.scaled(np.reciprocal(by_query))
         key_scale = _write(encoder.graph, attention.present_key, key_statistics.scaled(by_query), formats)
 
-        by_value = _smoothing(value_statistics, attended_statistics, attention.output.matrix())
+        rows = np.abs(attention.output.matrix()).max(axis=1)
+        by_value = smoothing_factors(value_statistics.largest, rows)
         scale_columns(encoder.graph, attention.value, np.reciprocal(by_value))
         scale_rows(decoder.graph, attention.output, by_value)
         value_scale = _write(
@@ -213,34 +211,6 @@ def _computed(value: ir.Value | None) -> ir.Value:
     return value
 
 
-def _balance(query: Statistics, key: Statistics) -> Vector:
-    """s [d] with which rounding q / s and s k is expected to change q . k least."""
-    candidates = [smoothing_factor(query.largest, key.largest, strength) for strength in STRENGTHS]
-
-    def loss(factors: Vector) -> float:
-        queries, keys = query.scaled(np.reciprocal(factors)), key.scaled(factors)
-        low, high = queries.range("minmax")
-        by_query = (high - low) ** 2 * float(keys.power.sum())
-        return by_query + (2 * float(keys.largest.max())) ** 2 * float(queries.power.sum())
-
-    return min(candidates, key=loss)
-
-
-def _smoothing(value: Statistics, attended: Statistics, matrix: Vector) -> Vector:
-    """s [d] with which rounding V / s, what is attended to, and s W is expected to change the output least."""
-    rows = np.abs(matrix).max(axis=1)
-    candidates = [smoothing_factor(value.largest, rows, strength) for strength in STRENGTHS]
-
-    def loss(factors: Vector) -> float:
-        # As if all attention went to one position; what goes to many rounds to less.
-        value_noise = (2 * float((value.largest / factors).max()) / 255) ** 2 * float(
-            np.square(matrix * factors[:, None]).sum()
-        )
-        return value_noise + expected_loss(attended, matrix, factors, "minmax")
-
-    return min(candidates, key=loss)
-
-
 def _write(graph: ir.Graph, present: ir.Value, statistics: Statistics, formats: NumberFormats) -> np.float32:
     """Round an output of the encoder to int8 before its heads are split; returns the scale."""
     split = _producer(_producer(present).inputs[0])
@@ -299,29 +269,25 @@ def _read(
         return node.outputs[0]
 
     q = quantize_activation(graph, attention.query.output, *query.range("minmax"), formats)
-    probability, zero = quantization_of_probabilities(graph, formats)
+    unit_scale, unit_zero = affine(0.0, 1.0, formats)
+    unit = add_initializer(graph, "unit.scale", lambda: unit_scale)
+    zero = add_initializer(graph, "unit.zero_point", lambda: unit_zero)
     split = op("Reshape", "split", q.values, constant("heads", [0, 0, heads, head_dim], np.int64))
     rows = op("Transpose", "rows", split, perm=[0, 2, 1, 3])  # [B, heads, S, head_dim]
     scores = op(
         "MatMulIntegerToFloat", "scores", rows, attention.past_key, q.scale,
         constant("key_scale", key_scale, np.float32), q.zero_point, domain=CONTRIB,
     )  # fmt: skip
-    weights = op("Softmax", "softmax", scores, axis=-1)
-    weights = op("QuantizeLinear", "weights", weights, probability, zero)
-    attended = op(
-        "MatMulIntegerToFloat", "attended", weights, attention.past_value, probability,
+    probabilities = op("Softmax", "softmax", scores, axis=-1)
+    # Attention over many positions leaves each a probability that one scale for all rows would round to zero.
+    largest = op("ReduceMax", "largest", probabilities, constant("positions", [-1], np.int64))
+    weights = op("QuantizeLinear", "weights", op("Div", "relative", probabilities, largest), unit, zero)
+    weighted = op(
+        "MatMulIntegerToFloat", "weighted", weights, attention.past_value, unit,
         constant("value_scale", value_scale, np.float32), zero, domain=CONTRIB,
     )  # fmt: skip
+    attended = op("Mul", "attended", weighted, largest)
     joined = op("Transpose", "joined", attended, perm=[0, 2, 1, 3])
     result = op("Reshape", "result", joined, constant("width", [0, 0, heads * head_dim], np.int64))
     old = attention.nodes
     ir.convenience.replace_nodes_and_values(graph, old[-1], old[::-1], nodes, [old[-1].outputs[0]], [result])
-
-
-def quantization_of_probabilities(graph: ir.Graph, formats: NumberFormats) -> tuple[ir.Value, ir.Value]:
-    """Scale and zero point for values from 0 to 1."""
-    low = np.iinfo(formats.activation).min
-    scale = add_initializer(graph, "probability.scale", lambda: np.asarray(_PROBABILITY_SCALE))
-    return scale, add_initializer(
-        graph, "probability.zero_point", lambda: np.asarray(low, formats.activation)
-    )

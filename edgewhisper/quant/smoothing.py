@@ -15,33 +15,29 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .calibration import RangeMethod, Statistics
+from .calibration import Statistics
 from .linear import LinearLayer, is_constant, linear_layers, remove_unused_initializers, values
 
-# Migration strengths that are tried: 0 leaves the spread in the activations, 1 moves all of it into the weights.
-STRENGTHS: Sequence[float] = tuple(i / 10 for i in range(11))
+# SmoothQuant's alpha: 0 leaves the spread in the activations, 1 moves all of it into the weights. The higher, the nearer every
+# channel comes to the ends of the range, and the sooner what calibration did not see is clipped.
+STRENGTH = 0.5
 _NORMS = {"LayerNormalization", "SkipLayerNormalization"}
 # Operators between an attention and its projections that move rows, never channels.
 _ROW_MOVERS = {"Concat", "Slice"}
-_LEVELS = 255
 SUFFIX = ".smoothed"
 
 Vector = NDArray[np.float32]
 
 
 def smooth(
-    model: ir.Model,
-    statistics: Mapping[str, Statistics],
-    strength: float | None = None,
-    range_method: RangeMethod = "minmax",
+    model: ir.Model, statistics: Mapping[str, Statistics], strength: float = STRENGTH
 ) -> dict[str, Statistics]:
     """Smooth the inputs of linear layers in place, where what computes them can take the factors.
 
     Args:
         model: an fp32 graph.
         statistics: of the inputs of linear layers.
-        strength: SmoothQuant's alpha; None takes for each input the one that is expected to lose least.
-        range_method: how the inputs will be quantized.
+        strength: SmoothQuant's alpha, from 0 to 1.
 
     Returns:
         The statistics of the graph as it is now. Values that changed have ".smoothed" after their name.
@@ -56,7 +52,8 @@ def smooth(
         if source is None or x.name not in current:
             continue
         observed = current.pop(x.name or "")
-        factors = smoothing_factors(observed, [layer.matrix() for layer in group], strength, range_method)
+        rows = np.max([np.abs(layer.matrix()).max(axis=1) for layer in group], axis=0)
+        factors = smoothing_factors(observed.largest, rows, strength)
         source.divide(model.graph, factors)
         for layer in group:
             scale_rows(model.graph, layer, factors)
@@ -65,45 +62,12 @@ def smooth(
     return current
 
 
-def smoothing_factors(
-    x: Statistics,
-    matrices: Sequence[NDArray[np.float32]],
-    strength: float | None = None,
-    range_method: RangeMethod = "minmax",
-) -> Vector:
-    """s [d_in] for an input x and the matrices [d_in, d_out] that it is multiplied by."""
-    rows = np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0)
-    if strength is not None:
-        return smoothing_factor(x.largest, rows, strength)
-    candidates = [smoothing_factor(x.largest, rows, candidate) for candidate in STRENGTHS]
-    losses = [
-        sum(expected_loss(x, matrix, factors, range_method) for matrix in matrices) for factors in candidates
-    ]
-    return candidates[int(np.argmin(losses))]
-
-
-def smoothing_factor(activations: Vector, weights: Vector, strength: float) -> Vector:
+def smoothing_factors(activations: Vector, weights: Vector, strength: float = STRENGTH) -> Vector:
     """s = max|x| ** strength / max|W| ** (1 - strength) per channel [d_in]; 1 where a channel is always zero."""
     factors = np.ones_like(activations)
     used = (activations > 0) & (weights > 0)
     factors[used] = activations[used] ** strength / weights[used] ** (1 - strength)
     return factors
-
-
-def expected_loss(
-    x: Statistics, matrix: NDArray[np.float32], factors: Vector, range_method: RangeMethod
-) -> float:
-    """The expected squared error of (x / s) (s W) from rounding both, summed over the outputs, times twelve.
-
-    Rounding to a step is taken for noise, uniform over the step and independent of everything else.
-    """
-    smoothed = x.scaled(np.reciprocal(factors))
-    low, high = smoothed.range(range_method)
-    weights = matrix * factors[:, None]
-    input_noise = ((high - low) / _LEVELS) ** 2 * float(np.square(weights).sum())
-    steps = 2 * np.abs(weights).max(axis=0) / _LEVELS
-    weight_noise = float(np.square(steps).sum()) * float(smoothed.power.sum())
-    return input_noise + weight_noise
 
 
 def scale_rows(graph: ir.Graph, layer: LinearLayer, factors: Vector) -> None:

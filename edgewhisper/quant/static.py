@@ -17,7 +17,7 @@ from edgewhisper.errors import BuildError
 
 from .calibration import RangeMethod, Statistics
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
-from .smoothing import smooth
+from .smoothing import STRENGTH, smooth
 from .table import table_product
 from .targets import NumberFormats
 
@@ -28,13 +28,11 @@ class StaticOptions:
 
     Attributes:
         range_method: which values a scale holds; the others are clipped.
-        smoothing: whether SmoothQuant moves the spread of channels into the weights first.
-        strength: its alpha; None: chosen for each input by the loss expected.
+        smoothing: SmoothQuant's alpha; None leaves activations as they are.
     """
 
     range_method: RangeMethod = "minmax"
-    smoothing: bool = True
-    strength: float | None = None
+    smoothing: float | None = STRENGTH
 
 
 def inputs_to_observe(model: ir.Model) -> list[str]:
@@ -66,8 +64,8 @@ def quantize_static(
         raise BuildError(
             f"graph '{graph.name}': '{missing[0]}' was not observed; calibrate with this graph's values"
         )
-    if options.smoothing:
-        statistics = smooth(model, statistics, options.strength, options.range_method)
+    if options.smoothing is not None:
+        statistics = smooth(model, statistics, options.smoothing)
     for layer in linear_layers(model):
         low, high = statistics[layer.input.name or ""].range(options.range_method)
         quantized = quantize_activation(graph, layer.input, low, high, formats)
