@@ -23,6 +23,9 @@ from .state import DeviceState
 _SECTION = "single_row_exact"
 _PROBED_TOKENS = 12
 _SEED = 1
+_INT8_SPREAD = np.float32(
+    30
+)  # standard deviation of random keys and values in INT8: four of them fill the range
 
 
 def single_rows_are_exact(
@@ -60,8 +63,10 @@ def _probe(decoder: Decoder, manifest: Manifest) -> bool:
 def _random_cross_kv(manifest: Manifest, random: np.random.Generator) -> CrossKV:
     values: dict[str, Any] = {}
     for info in manifest.graph("encoder").outputs:
-        shape = (1, int(info.shape[1]), manifest.dimensions.max_source_positions, int(info.shape[3]))
-        array = random.standard_normal(shape, np.float32).astype(info_type(info))
+        positions = manifest.dimensions.max_source_positions
+        shape = (1, *(size if isinstance(size, int) else positions for size in info.shape[1:]))
+        spread = _INT8_SPREAD if info.dtype == "int8" else 1
+        array = (spread * random.standard_normal(shape, np.float32)).astype(info_type(info))
         values[info.name.replace("present_", "past_", 1)] = onnxruntime().OrtValue.ortvalue_from_numpy(array)
     return CrossKV(values)
 
