@@ -60,13 +60,16 @@ class CalibrationSet:
     sha256: str
 
 
-def collect(source: Source, folder: Path | None, progress: Callable[[float], None]) -> CalibrationSet:
+def collect(
+    source: Source, folder: Path | None, progress: Callable[[float], None], *, rounds: int = 1
+) -> CalibrationSet:
     """Read recordings and let the source's fp32 graphs transcribe them.
 
     Args:
         source: the fp32 graphs.
         folder: recordings; None: the bundled ones.
         progress: told how much is done, from 0 to 1.
+        rounds: how often the windows of every length are taken, each time of other recordings.
 
     Raises:
         UsageError: the folder is missing, cannot be read, or holds no recording.
@@ -77,15 +80,15 @@ def collect(source: Source, folder: Path | None, progress: Callable[[float], Non
     sums = checksums(recordings)
     # In the order of their checksums, so that neighbours by name, often alike, are not all that is heard.
     mixed = [path for _, path in sorted(zip(sums, recordings, strict=True))]
-    windows = tuple(_windows(mixed, source.audio, folder or BUNDLED_RECORDINGS))
+    windows = tuple(_windows(mixed, source.audio, folder or BUNDLED_RECORDINGS, rounds))
     sequences = tuple(_sequences(source, windows, progress))
     return CalibrationSet(windows, sequences, set_checksum(sums))
 
 
-def _windows(recordings: Sequence[Path], audio: AudioSettings, folder: Path) -> Iterator[Floats]:
+def _windows(recordings: Sequence[Path], audio: AudioSettings, folder: Path, rounds: int) -> Iterator[Floats]:
     full = audio.n_frames * audio.hop_length
     samples = _Samples(recordings, audio.sample_rate)
-    for index, filled in enumerate(_FILLED):
+    for index, filled in enumerate(_FILLED * rounds):
         heard = samples.take(round(filled * full))
         frames = audio.n_frames
         if index % _CUT_EVERY == _CUT_EVERY - 1:

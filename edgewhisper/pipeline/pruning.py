@@ -18,6 +18,9 @@ from .calibration import collect
 from .feeds import decoder_feeds, encoder_feeds
 from .source import export_source
 
+# Least squares over thousands of units need more tokens than INT8's ranges; see docs/pruning.md.
+CALIBRATION_ROUNDS = 4
+
 
 @dataclass(frozen=True)
 class StructureReport:
@@ -74,7 +77,7 @@ def prune_checkpoint_structure(
         MissingDependencyError: a package that graphs or recordings need.
     """
     source = export_source(checkpoint, scratch, "fused")
-    calibration = collect(source, recordings, lambda done: progress(done / 2))
+    calibration = collect(source, recordings, lambda done: progress(done / 2), rounds=CALIBRATION_ROUNDS)
     dimensions = checkpoint.dimensions
     layers = attention_outputs(dimensions) if heads else []
     layers += feed_forward_outputs(dimensions) if feed_forward else []

@@ -45,14 +45,12 @@ class VocabularyReport:
     Attributes:
         choice: what was to be kept.
         tokens_before, tokens_after: rows of the table, special tokens and timestamps included.
-        languages: codes of the languages that the model still offers.
         bytes_saved: of the table in fp32; an artifact holds it once.
     """
 
     choice: str
     tokens_before: int
     tokens_after: int
-    languages: tuple[str, ...]
     bytes_saved: int
 
 
@@ -78,7 +76,6 @@ def prune_vocabulary(
         choice=str(choice),
         tokens_before=before,
         tokens_after=after,
-        languages=tuple(pruned.token_ids.languages),
         bytes_saved=(before - after) * checkpoint.dimensions.d_model * np.dtype(np.float32).itemsize,
     )
 
