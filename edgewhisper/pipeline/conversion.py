@@ -1,19 +1,22 @@
 """From fp32 graphs to those of the artifact: calibration, passes and gate, and again where the gate asks for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewhisper.artifact import GraphInfo
 
 from .calibration import CalibrationSet, collect
 from .feeds import decoder_feeds, encoder_feeds
-from .gate import LAYER_BOUND, GateReport, Refusal, judge_layers, next_plan
+from .gate import LAYER_BOUND, WER_BOUND, GateReport, Refusal, judge_layers, judge_text, next_plan
 from .layer_gate import compare_layers
 from .options import BuildOptions, Plan
 from .passes import Observed, convert_graphs, has_int8_cross_kv, values_to_observe
 from .source import Source
+from .step_mismatch import measure_steps
 from .steps import Steps
+from .text_gate import Hypothesis, compare_text, require_scoring, write_all
+from .transcripts import Spoken, read_transcripts
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,68 @@ def convert(source: Source, plan: Plan, options: BuildOptions, folder: Path, ste
     if calibration is not None and needs_statistics(plan):
         with steps("observe activations") as advance:
             observed = _observe(source, plan, calibration, advance)
+    texts = None
+    if compares_text(source, plan, options):
+        texts = _Texts.of_fp32(source, options, steps)
     refusals: tuple[Refusal, ...] = ()
     while True:
         with steps(_conversion_step(plan, refusals)):
             graphs = convert_graphs(source, plan, options, observed, folder)
-        layers = None
+        gate = None
         if calibration is not None and options.gate != "off" and plan.is_converted:
-            with steps(f"compare with fp32{_again(refusals)}") as advance:
-                layers = compare_layers(source, graphs, folder, calibration, advance)
-            refusal = judge_layers(layers)
+            gate, refusal = _judge(source, graphs, folder, calibration, texts, steps, _again(refusals))
             if refusal is not None:
                 plan, refusal = next_plan(plan, refusal, options.on_loss)
                 refusals = (*refusals, refusal)
                 continue
-        gate = GateReport(LAYER_BOUND, layers, refusals) if layers or refusals else None
+        if refusals:
+            gate = replace(gate or GateReport(LAYER_BOUND, WER_BOUND, None), refusals=refusals)
         sha256 = calibration.sha256 if calibration is not None and needs_statistics(plan) else None
         return Conversion(graphs, plan, sha256, gate)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The evaluation set, and what the fp32 graphs write for it."""
+
+    recordings: Sequence[Spoken]
+    fp32: Sequence[Hypothesis]
+
+    @classmethod
+    def of_fp32(cls, source: Source, options: BuildOptions, steps: Steps) -> "_Texts":
+        require_scoring()
+        recordings = read_transcripts(options.evaluation)
+        with steps("transcribe the evaluation set in fp32") as advance:
+            return cls(recordings, write_all(source.folder, source.manifest(), source, recordings, advance))
+
+
+def _judge(
+    source: Source,
+    graphs: Mapping[str, GraphInfo],
+    folder: Path,
+    calibration: CalibrationSet,
+    texts: _Texts | None,
+    steps: Steps,
+    again: str,
+) -> tuple[GateReport, Refusal | None]:
+    """What the gate finds of converted graphs, and whether it refuses them."""
+    with steps(f"compare the layers with fp32{again}") as advance:
+        layers = compare_layers(source, graphs, folder, calibration, advance)
+    report = GateReport(LAYER_BOUND, WER_BOUND, layers)
+    refusal = judge_layers(layers)
+    if refusal is None and texts is not None:
+        with steps(f"compare the text with fp32{again}") as advance:
+            text = compare_text(source, graphs, folder, texts.recordings, texts.fp32, advance)
+        report, refusal = replace(report, text=text), judge_text(text, layers)
+    if refusal is None and graphs["decoder"].precision == "int8-dynamic":
+        with steps(f"compare steps of several tokens with single ones{again}"):
+            report = replace(report, steps=measure_steps(source, graphs, folder, calibration))
+    return report, refusal
+
+
+def compares_text(source: Source, plan: Plan, options: BuildOptions) -> bool:
+    """Whether the gate looks at the text; random weights have none that could become worse."""
+    return options.gate == "text" and plan.is_converted and not source.model.random_weights
 
 
 def needs_recordings(plan: Plan, options: BuildOptions) -> bool:
@@ -80,7 +129,12 @@ def needs_statistics(plan: Plan) -> bool:
 def count_steps(plan: Plan, options: BuildOptions) -> int:
     """How many steps `convert` takes where the gate refuses nothing."""
     compares = plan.is_converted and options.gate != "off"
-    return needs_recordings(plan, options) + needs_statistics(plan) + 1 + compares
+    return (
+        needs_recordings(plan, options)
+        + needs_statistics(plan)
+        + 1
+        + compares * (1 + 2 * (options.gate == "text") + (plan.decoder == "int8-dynamic"))
+    )
 
 
 def _observe(

@@ -6,10 +6,14 @@ from edgewhisper.errors import BuildError
 
 from .layer_gate import LayerReport
 from .options import OnLoss, Plan, safer
+from .step_mismatch import StepMismatch
+from .text_gate import TextReport
 
 # Of what leaves a graph, ||y - y32|| / ||y32||. Sound INT8 graphs stay under 0.05 and INT4 under 0.15; from about 0.3 the text of
 # the bundled model begins to change (see docs/quantization.md).
 LAYER_BOUND = 0.25
+# By which the word error rate may rise: three times what INT8 is meant to cost, as a small evaluation set makes it uncertain.
+WER_BOUND = 0.015
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,18 @@ class GateReport:
 
     Attributes:
         layer_bound: the most that the error of a graph's outputs may be.
+        wer_bound: the most by which the word error rate may rise.
         layers: the errors; None where all graphs are fp32 in the end.
+        text: error rates; None where the text was not compared.
+        steps: of a dynamic INT8 decoder, what steps of several tokens change.
         refusals: of precisions that were tried before the artifact's.
     """
 
     layer_bound: float
+    wer_bound: float
     layers: LayerReport | None
+    text: TextReport | None = None
+    steps: StepMismatch | None = None
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -55,6 +65,19 @@ def judge_layers(report: LayerReport) -> Refusal | None:
             )
             return Refusal(name, loss.precision, reason)
     return None
+
+
+def judge_text(report: TextReport, layers: LayerReport) -> Refusal | None:
+    """The graph that loses most, where the word error rate has risen too far."""
+    rise = report.converted.wer - report.fp32.wer
+    if rise <= WER_BOUND:
+        return None
+    name = max(layers.graphs, key=lambda graph: layers.graphs[graph].output_error)
+    reason = (
+        f"the word error rate is {100 * report.converted.wer:.1f} %, {100 * rise:.1f} points more than in fp32 "
+        f"(at most {100 * WER_BOUND:g})"
+    )
+    return Refusal(name, layers.graphs[name].precision, reason)
 
 
 def next_plan(plan: Plan, refusal: Refusal, on_loss: OnLoss) -> tuple[Plan, Refusal]:

@@ -40,14 +40,13 @@ def layer_taps(model: "ir.Model") -> list[Tap]:
     """The results of an fp32 graph's linear layers and convolutions, and its outputs."""
     from edgewhisper.quant.linear import linear_layers
 
-    taps = [
-        Tap(_layer_name(layer.name), layer.output.name or "", layer.shape[1])
-        for layer in linear_layers(model)
-    ]
+    taps = []
     for node in model.graph:
         weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None
         if weight is not None and weight.shape is not None and isinstance(weight.shape[0], int):
             taps.append(Tap(_layer_name(weight.name or ""), node.outputs[0].name or "", weight.shape[0]))
+    for layer in linear_layers(model):
+        taps.append(Tap(_layer_name(layer.name), layer.output.name or "", layer.shape[1]))
     return taps
 
 
