@@ -14,7 +14,8 @@ from .conversion import convert, count_steps
 from .measurements import Measurements, write_measurements
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
-from .parity import ParityReport
+from .parity import ParityReport, require_parity
+from .parity_process import compare_graphs, run_reference
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
 from .steps import Progress, Steps
@@ -57,23 +58,19 @@ def build(
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
-    check_space(output, 2 * weights)
+    check_space(output, (3 if parity else 2) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
         with steps("write the graphs"):
             source = export_source(checkpoint, scratch, options.ops)
         report = None
         if parity:
-            from .parity import compute_expected, measure_parity, require_parity
-
             with steps("run PyTorch"):
-                expected = compute_expected(checkpoint)
-            del checkpoint  # so that its memory is free when the graphs are loaded
-            gc.collect()
+                run_reference(checkpoint, scratch)
             with steps("compare with PyTorch"):
-                report = measure_parity(source.folder, source.manifest(), expected)
+                report = compare_graphs(source.folder, source.manifest(), scratch)
                 require_parity(report)
-        else:
-            del checkpoint
+        del checkpoint  # so that its memory is free when the graphs are loaded
+        gc.collect()
         _finish(source, plan, options, report, folder, steps)
     return output
 
