@@ -27,9 +27,9 @@ def prune_feed_forward(
 ) -> tuple[Checkpoint, PruningReport]:
     """Remove about a share of all feed-forward units; every layer keeps a multiple of `UNIT_STEP`.
 
-    A unit's importance is its root mean square activation times the norm of its outgoing weights, relative to the mean of
-    its layer. What stays takes over from what goes, see `Moments.compensate`. How many units a layer has follows from the
-    shapes of its tensors.
+    A unit's importance is its root mean square activation times the norm of its outgoing weights: what it adds to the
+    residual stream. What stays takes over from what goes, see `Moments.compensate`. How many units a layer has follows
+    from the shapes of its tensors.
 
     Args:
         checkpoint: the model.
@@ -39,10 +39,9 @@ def prune_feed_forward(
     outputs = feed_forward_outputs(checkpoint.dimensions)
     scores = {}
     for name in outputs:
-        contributions = moments[name].contributions(
+        scores[name] = moments[name].contributions(
             np.asarray(checkpoint.tensors[f"{name}.weight"], np.float32)
         )
-        scores[name] = contributions / contributions.mean()
     kept = most_important(scores, ratio, UNIT_STEP)
     derivations: dict[str, Derivation] = {}
     for name in outputs:
