@@ -1,37 +1,48 @@
-"""The comparison of engines: what counts, what is repeated, and what a failure looks like."""
+"""The comparison of engines: what counts, what is repeated, and how figures follow from timings."""
 
-import sys
 import time
-from pathlib import Path
 from typing import cast
 
 import pytest
 
-from edgewhisper.bench.__main__ import FRAMES, MEL_BINS, prepare
+from edgewhisper.bench import speed as speed_module
 from edgewhisper.bench.contention import Timing, timed
-from edgewhisper.bench.speed import ATTEMPTS, FIRST, LAST, Worker, compare, start_workers
+from edgewhisper.bench.speed import ATTEMPTS, FIRST, LAST, SEVERAL, Speed, compare
+from edgewhisper.bench.workers import Worker
 from edgewhisper.errors import EdgeWhisperError
 
 QUIET, BUSY = Timing(1.0, waited=0.01), Timing(9.0, waited=0.2)
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_module, "PAUSE", 0.0)
+
+
 class ScriptedWorker:
-    """Answers with given timings, in turn; a token takes 0.01 s."""
+    """Encodes with given timings, in turn; a token takes 0.01 s, and there are no other stages."""
 
-    def __init__(self, encode: list[Timing]) -> None:
+    def __init__(self, encode: list[Timing], first_step: float | None = None) -> None:
         self._encode = encode
-        self.asked: list[dict[str, object]] = []
+        self._first_step = first_step
+        self.fails = False
 
-    def ask(self, **command: object) -> tuple[Timing, int]:
-        self.asked.append(command)
+    def ask(self, **command: object) -> Timing | None:
+        if self.fails:
+            raise EdgeWhisperError("gone")
         if command["stage"] == "encode":
-            return self._encode.pop(0), 5_000_000
-        return Timing(0.3 + 0.01 * cast(int, command["tokens"])), 5_000_000
+            return self._encode.pop(0)
+        if command["stage"] == "decode":
+            return Timing(0.3 + 0.01 * cast(int, command["tokens"]))
+        if command["stage"] == "first step" and self._first_step is not None:
+            return Timing(self._first_step)
+        return None
 
 
-def run(worker: ScriptedWorker, rounds: int) -> tuple[float, float, int]:
-    figures = compare({"engine": cast(Worker, worker)}, rounds)["engine"]
-    return figures.encode_ms, figures.token_ms, figures.disturbed
+def run(worker: ScriptedWorker, rounds: int) -> Speed:
+    speeds, failed = compare({"engine": cast(Worker, worker)}, rounds)
+    assert failed == {}
+    return speeds["engine"]
 
 
 def test_waiting_and_steal_together_decide_whether_a_timing_counts() -> None:
@@ -47,36 +58,52 @@ def test_a_block_is_timed() -> None:
     assert timing.stolen >= 0
 
 
+def test_a_sleeping_block_uses_no_processor_and_a_counting_one_does() -> None:
+    with timed() as sleeping:
+        time.sleep(0.2)
+    with timed() as counting:
+        sum(range(3_000_000))
+    assert sleeping.cpu < 0.1
+    assert sleeping.cpu < counting.cpu <= 1.1
+
+
 def test_the_warm_up_does_not_count_and_the_prompt_drops_out() -> None:
-    encode_ms, token_ms, disturbed = run(
-        ScriptedWorker([Timing(100.0), Timing(1.0), Timing(2.0), Timing(9.0)]), 3
-    )
-    assert encode_ms == pytest.approx(2000)
-    assert token_ms == pytest.approx(10)
-    assert disturbed == 0
+    speed = run(ScriptedWorker([Timing(100.0), Timing(1.0), Timing(2.0), Timing(9.0)]), 3)
+    assert speed.encoder_ms == pytest.approx(2000)
+    assert speed.token_ms == pytest.approx(10)
+    assert speed.disturbed == 0
+
+
+def test_what_the_first_step_takes_longer_belongs_to_the_encoder() -> None:
+    speed = run(ScriptedWorker([QUIET, QUIET], first_step=0.025), 1)
+    assert speed.encoder_ms == pytest.approx(1000 + 25 - 10)
+
+
+def test_a_first_step_faster_than_the_others_takes_nothing_from_the_encoder() -> None:
+    assert run(ScriptedWorker([QUIET, QUIET], first_step=0.001), 1).encoder_ms == pytest.approx(1000)
 
 
 def test_a_disturbed_timing_is_repeated_then_kept_and_counted() -> None:
-    assert run(ScriptedWorker([QUIET, BUSY, BUSY, QUIET]), 1)[::2] == (1000, 0)
-    assert run(ScriptedWorker([QUIET, *[BUSY] * ATTEMPTS]), 1)[::2] == (9000, 1)
+    speed = run(ScriptedWorker([QUIET, BUSY, BUSY, QUIET]), 1)
+    assert (speed.encoder_ms, speed.disturbed) == (1000, 0)
+    speed = run(ScriptedWorker([QUIET, *[BUSY] * ATTEMPTS]), 1)
+    assert (speed.encoder_ms, speed.disturbed) == (9000, 1)
 
 
-def test_an_engine_that_does_not_start_is_reported_with_its_last_line() -> None:
-    with pytest.raises(EdgeWhisperError, match="KeyError: 'no such engine'"):
-        Worker(sys.executable, ["no such engine", ".", ".", "1", "80", "3000"])
+def test_a_disturbed_warm_up_is_not_counted() -> None:
+    assert run(ScriptedWorker([*[BUSY] * ATTEMPTS, QUIET]), 1).disturbed == 0
 
 
-@pytest.mark.slow
-def test_this_engine_is_measured_on_a_random_checkpoint(tmp_path: Path) -> None:
-    prepare("tiny.en", tmp_path)
-    arguments = (tmp_path / "checkpoint", tmp_path, 1, MEL_BINS, FRAMES)
-    workers, failed = start_workers(["edgewhisper"], {"edgewhisper": sys.executable}, *arguments)
-    assert failed == {}
-    worker = workers["edgewhisper"]
-    encode, _ = worker.ask(stage="encode")
-    short, _ = worker.ask(stage="decode", tokens=FIRST)
-    long, peak = worker.ask(stage="decode", tokens=LAST)
-    worker.close()
-    assert encode.seconds > 0
-    assert long.seconds > short.seconds > 0
-    assert peak > 100e6
+def test_an_engine_that_ends_is_named_and_the_others_go_on() -> None:
+    ended, going = ScriptedWorker([]), ScriptedWorker([QUIET, QUIET])
+    ended.fails = True
+    workers = {"ended": cast(Worker, ended), "going": cast(Worker, going)}
+    speeds, failed = compare(workers, 1)
+    assert failed == {"ended": "gone"}
+    assert list(speeds) == ["going"]
+
+
+def test_several_tokens_are_compared_with_one() -> None:
+    assert Speed(one=[Timing(0.004)], several=[Timing(0.006)]).several_ratio == pytest.approx(1.5)
+    assert Speed().several_ratio is None
+    assert 1 < SEVERAL < FIRST < LAST

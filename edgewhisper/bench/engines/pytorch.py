@@ -84,10 +84,14 @@ class Optimum(Transformers):
 
     def __init__(self, work: Path, precision: str, threads: int) -> None:
         import onnxruntime
+        import torch
         from optimum.onnxruntime import ORTModelForSpeechSeq2Seq
 
+        torch.set_num_threads(1)  # it only carries what ONNX Runtime computes
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Each of its sessions has threads of its own, which would spin on the cores that the next session needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._model = ORTModelForSpeechSeq2Seq.from_pretrained(work / self.folder, session_options=options)
 
     def _encoder_output(self) -> Any:
