@@ -1,0 +1,1 @@
+"""Winograd convolution: 1-D Convs with three taps as fewer multiplications, in the layout [frames, channels]."""
