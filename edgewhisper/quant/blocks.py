@@ -67,13 +67,6 @@ def pack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return np.bitwise_or(values[..., ::2], np.left_shift(values[..., 1::2], 4), dtype=np.uint8)
 
 
-def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """The inverse of `pack`."""
-    if bits == 8:
-        return packed
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
-
-
 def quantize(matrix: Floats, bits: int, block_size: int, method: Method, symmetric: bool) -> QuantizedMatrix:
     """Quantize a matrix [rows, width] in blocks of `block_size` along its rows.
 
