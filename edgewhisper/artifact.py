@@ -8,7 +8,6 @@ Within a major format version readers ignore keys and graphs that they do not kn
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -245,6 +244,8 @@ def _check(folder: Path, manifest: Manifest) -> None:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
+    import hashlib  # loads OpenSSL, 4 MB that only the first run on a device needs
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -104,6 +104,9 @@ if TYPE_CHECKING:
     help="An option of the provider; may be given again.",
 )
 @click.option(
+    "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
+)
+@click.option(
     "--verify", is_flag=True, help="Check the artifact's checksums even if they were checked before."
 )
 @click.option(
@@ -127,6 +130,7 @@ def transcribe(
     threads: int | None,
     provider: str,
     provider_options: dict[str, str],
+    low_memory: bool,
     verify: bool,
     verbose: bool,
 ) -> None:
@@ -155,7 +159,7 @@ def transcribe(
 
     from edgewhisper.runtime.transcriber import Transcriber
 
-    transcriber = Transcriber(artifact, provider, threads, provider_options, verify)
+    transcriber = Transcriber(artifact, provider, threads, provider_options, verify, low_memory)
     totals, failed = Totals(), False
     for source, target in zip(audio, targets, strict=True):
         started = time.perf_counter()

@@ -76,8 +76,12 @@ class DecodingLoop:
             no_speech_prob=0.0 if no_speech is None else probability(rows[0], no_speech),
         )
 
-    def run(self, prefilled: Prefilled, temperature: float, generator: np.random.Generator) -> Decoded:
+    def run(
+        self, prefilled: Prefilled, temperature: float, generator: "np.random.Generator | None" = None
+    ) -> Decoded:
         """Decode after a prompt, until end of text or the last position; may be repeated with the same `prefilled`.
+
+        A temperature above 0 needs a `generator`.
 
         A window may fill the decoder's positions, as in transformers; openai-whisper stops at half of them.
 
@@ -87,9 +91,10 @@ class DecodingLoop:
         """
         decoder, end_of_text = self._decoder, self._tokens.end_of_text
         row = prefilled.first_row.copy()
-        chooser: TokenChooser = (
-            Greedy(row.size) if temperature == 0 else Sampler(row.size, temperature, generator)
-        )
+        chooser: TokenChooser = Greedy(row.size)
+        if temperature > 0:
+            assert generator is not None
+            chooser = Sampler(row.size, temperature, generator)
         # The last token is never fed back, yet counts: transformers' max_length includes it.
         limit = decoder.max_length - prefilled.prompt_length
         if self._max_tokens is not None:

@@ -1,5 +1,6 @@
 """Decoding one window with openai-whisper's safeguards: temperature fallback and the no-speech rule."""
 
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,19 +32,23 @@ class FallbackDecoder:
         self._vocabulary = vocabulary
         self._options = options
         self._statistics = statistics
-        self._generator = np.random.default_rng(options.seed)
 
     def decode(self, cross: CrossKV, prompt: Sequence[int]) -> WindowText:
         """Decode a window after `prompt`; the last temperature's result stands, whatever it is."""
         prefilled = self._loop.prefill(cross, prompt)
         temperatures = self._options.temperatures
         for attempt, temperature in enumerate(temperatures, start=1):
-            decoded = self._loop.run(prefilled, temperature, self._generator)
+            decoded = self._loop.run(prefilled, temperature, self._generator if temperature > 0 else None)
             ratio = compression_ratio(self._vocabulary.text(decoded.tokens))
             if attempt == len(temperatures) or not self._needs_fallback(decoded, ratio):
                 break
             self._statistics.fallbacks += 1
         return WindowText(decoded, ratio, is_silent=self._is_silent(decoded))
+
+    @functools.cached_property
+    def _generator(self) -> "np.random.Generator":
+        """Made when it is needed: NumPy loads its random numbers then, 3 MB that greedy decoding never needs."""
+        return np.random.default_rng(self._options.seed)
 
     def _needs_fallback(self, decoded: Decoded, ratio: float) -> bool:
         options = self._options

@@ -1,7 +1,10 @@
-"""Peak memory of this process."""
+"""Memory of this process."""
 
 import sys
 from pathlib import Path
+
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_RETURNED_BYTES = 128 * 1024  # glibc's threshold before it rises
 
 
 def peak_memory() -> int:
@@ -20,3 +23,18 @@ def peak_memory() -> int:
             return 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def return_large_blocks() -> None:
+    """Have the C library give freed blocks of 128 KiB and more back to the system, for the rest of the process.
+
+    glibc's own threshold rises to 32 MB with the blocks that are freed; later ones are then kept, in pieces that fit no other.
+    Other C libraries are left as they are.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _RETURNED_BYTES)

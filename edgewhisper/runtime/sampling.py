@@ -31,7 +31,7 @@ class Greedy:
 class Sampler:
     """Draws a token from softmax(row / temperature)."""
 
-    def __init__(self, vocab_size: int, temperature: float, generator: np.random.Generator) -> None:
+    def __init__(self, vocab_size: int, temperature: float, generator: "np.random.Generator") -> None:
         self._scratch = np.empty(vocab_size, dtype=np.float32)
         self._cumulative = np.empty(vocab_size, dtype=np.float64)
         self._temperature = np.float32(temperature)

@@ -8,6 +8,7 @@ from typing import Any
 from edgewhisper.artifact import GraphInfo
 from edgewhisper.errors import ArtifactError, EdgeWhisperError, ProviderError, UsageError
 
+from .memory import return_large_blocks
 from .onnxruntime_import import onnxruntime
 
 PROVIDERS: Mapping[str, str] = {
@@ -30,6 +31,7 @@ class SessionSettings:
     provider: str = "cpu"  # a key of PROVIDERS
     threads: int | None = None  # of one graph; None: as many as there are physical cores
     provider_options: Mapping[str, str] = field(default_factory=dict)
+    low_memory: bool = False  # the least memory, at the price of time; see docs/memory.md
 
 
 def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) -> Any:
@@ -46,6 +48,11 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
     options.intra_op_num_threads = _checked_threads(settings.threads)
     # Idle threads spin for some tens of milliseconds, ONNX Runtime's default: sleeping at once costs a tenth of a token's time.
     options.enable_mem_pattern = False  # shapes differ from step to step
+    # ONNX Runtime's arena keeps what it ever had and grows in powers of two: 20 MB beside the decoder's packed weights, while
+    # its steps allocate little. The encoder's large activations are the arena's gain: without it each comes as fresh pages.
+    options.enable_cpu_mem_arena = graph.kind == "encoder" and not settings.low_memory
+    if settings.low_memory:
+        return_large_blocks()
     options.log_severity_level = 3
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     providers: list[Any] = [(provider, dict(settings.provider_options))]

@@ -48,6 +48,7 @@ class Transcriber:
         threads: int | None = None,
         provider_options: Mapping[str, str] | None = None,
         verify: bool = False,
+        low_memory: bool = False,
     ) -> None:
         """Load an artifact.
 
@@ -57,6 +58,7 @@ class Transcriber:
             threads: threads of one graph; None leaves the number to ONNX Runtime.
             provider_options: passed to the provider.
             verify: compare every file with its checksum, also those that were compared before on this device.
+            low_memory: take the least memory, at the price of time.
 
         Raises:
             ArtifactError: missing, damaged, or written by a newer release.
@@ -75,7 +77,7 @@ class Transcriber:
             raise ArtifactError(
                 f"{folder / TOKENS}: has {len(vocabulary)} tokens, too few; build the artifact again"
             )
-        settings = SessionSettings(provider, threads, provider_options or {})
+        settings = SessionSettings(provider, threads, provider_options or {}, low_memory)
         self._folder = folder
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
