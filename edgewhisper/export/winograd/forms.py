@@ -1,0 +1,266 @@
+"""How a chain of Convs is written with matrix products, in the layout [frames, channels].
+
+Winograd: gather the tiles' inputs, B^T by one small product over whole blocks, one product per point, A^T by another small product.
+Stride 2 by polyphase: y[n] = w0 x[2n - p] + w2 x[2n - p + 2] + w1 x[2n - p + 1]; the outer taps are F(m, 2) over every second frame, the
+middle one is a plain product.
+Slices: the three shifted windows side by side, one product. In INT8 these take part of the range of what is multiplied: per point after
+the input transform, or once for the windows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .accuracy import quantize_filter
+from .frames import Frames, ceil_div, gather, geometry, in_order, window_positions, with_zero_row
+from .nodes import CONTRIB, NodeWriter
+from .patterns import Chain, Convolution, constant_array
+from .points import transforms
+from .transforms import Transforms, array
+
+# Filters of up to so many input channels are multiplied by one batched MatMul; larger ones by a MatMul per point, whose
+# constant ONNX Runtime packs ahead of time (it packs matrices, not stacks of them), which is worth copying the blocks.
+BATCHED_CHANNELS = 128
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one chain is written.
+
+    Attributes:
+        tile: m of F(m, r); None for the slices.
+        dtype: of the graph's values.
+        int8: whether products are INT8, with activations quantized at run time.
+        weight_limit: the largest INT8 weight.
+        contrib: whether ONNX Runtime's own operators may be used.
+        opset: of the graph.
+    """
+
+    tile: int | None
+    dtype: type[np.floating[Any]]
+    int8: bool
+    weight_limit: int
+    contrib: bool
+    opset: int
+
+
+class ChainWriter:
+    """Writes one chain; its nodes are collected in `nodes`."""
+
+    def __init__(self, nodes: NodeWriter, form: Form) -> None:
+        self.nodes = nodes
+        self._form = form
+
+    def write(self, x: ir.Value, chain: Chain) -> ir.Value:
+        """x [B, C, T] -> [B, T', D], or [B, D, T'] where the chain does not end with a Transpose."""
+        nodes = self.nodes
+        first = chain.convolutions[0]
+        # The bias as the middle tap over ones: right only where no output's middle lies in the padding.
+        has_ones = first.bias is not None and max(first.pads) <= 1 and not self._form.int8
+        frames = self._frames(x, has_ones)
+        for index, convolution in enumerate(chain.convolutions):
+            followed = index + 1 < len(chain.convolutions)
+            ones = index == 0 and has_ones
+            frames = self._convolve(frames, convolution, followed, ones)
+            if not followed:
+                frames = Frames(in_order(nodes, frames), frames.length)
+            bias = None if ones or self._biased_by_product else convolution.bias
+            rows = self._bias_and_gelu(frames.rows, bias, bool(convolution.gelu))
+            keeps_zero = convolution.bias is None or ones
+            zero = frames.zero if keeps_zero else None
+            frames = Frames(rows, frames.length, frames.tile, frames.tiles, zero)
+        y = frames.rows
+        return y if chain.transpose is not None else nodes.op("Transpose", y, perm=[0, 2, 1])
+
+    @property
+    def _biased_by_product(self) -> bool:
+        return self._form.int8 and self._form.tile is None
+
+    def _frames(self, x: ir.Value, ones: bool) -> Frames:
+        """[B, C, T] as rows; with a channel of ones at the end, by whose filter the bias comes for nothing."""
+        nodes = self.nodes
+        length = nodes.op("Squeeze", nodes.op("Shape", x, start=2, end=3), nodes.integers(0))
+        if ones:
+            x = nodes.op("Pad", x, nodes.integers(0, 0, 0, 0, 1, 0), self._scalar(1))
+        return Frames(nodes.op("Transpose", x, perm=[0, 2, 1]), length)
+
+    def _convolve(self, frames: Frames, convolution: Convolution, followed: bool, ones: bool) -> Frames:
+        """One Conv, without the bias unless `ones` has it in a channel; row `zero` of the result is zero where it is followed."""
+        nodes, tile = self.nodes, self._form.tile or 1
+        where = geometry(nodes, convolution, frames.length)
+        tiles = ceil_div(nodes, where.count, tile)
+        zero = None
+        if followed:
+            # One tile more than any that sees a frame: its inputs are zeros, and so are its outputs, exactly.
+            seen = ceil_div(nodes, nodes.op("Add", frames.length, where.left), convolution.stride)
+            covered = ceil_div(nodes, nodes.op("Max", seen, where.count), tile)
+            tiles = nodes.op("Add", covered, nodes.integer(1))
+            zero = nodes.op("Sub", tiles, nodes.integer(1))
+        filters = _filters(convolution, ones)
+        name = convolution.weight.name or "weight"
+        if self._form.tile is None:
+            rows = self._slices(frames, convolution, tiles, where.left, filters, name)
+            if not followed:
+                return Frames(rows, where.count)
+        elif convolution.stride == 1:
+            rows = self._winograd(
+                frames, tiles, where.left, transforms(tile, 3), 1, filters, f"{name}.F({tile},3)"
+            )
+        else:
+            rows = self._polyphase(frames, tiles, where.left, filters, name)
+        return Frames(rows, where.count, tile, tiles, zero)
+
+    def _slices(
+        self,
+        frames: Frames,
+        convolution: Convolution,
+        tiles: ir.Value,
+        left: ir.Value,
+        filters: Float64,
+        name: str,
+    ) -> ir.Value:
+        """[B, tiles, D] by one product."""
+        nodes = self.nodes
+        taps, channels, _ = filters.shape
+        positions = window_positions(
+            nodes, tiles, convolution.stride, left, np.arange(taps)[None], "winograd.window"
+        )
+        shape = nodes.integers(0, -1, taps * channels)
+        matrix, key = filters.reshape(taps * channels, -1), f"{name}.slices"
+        if not self._form.int8:
+            windows = nodes.op("Reshape", gather(nodes, self._padded(frames), positions), shape)
+            return nodes.op("MatMul", windows, self._constant(key, matrix))
+        rows, scale, zero_point = nodes.op_many("DynamicQuantizeLinear", 3, frames.rows)
+        quantized = Frames(rows, frames.length, frames.tile, frames.tiles)
+        quantized = with_zero_row(nodes, quantized, zero_point)
+        windows = nodes.op("Reshape", gather(nodes, quantized, positions), shape)
+        return self._int8_product(windows, scale, zero_point, matrix, key, convolution.bias)
+
+    def _winograd(
+        self,
+        frames: Frames,
+        tiles: ir.Value,
+        left: ir.Value,
+        transform: Transforms,
+        step: int,
+        filters: Float64,
+        key: str,
+    ) -> ir.Value:
+        """[B, m tiles, D]: the taps `filters` [r, C, D] over every `step`-th frame."""
+        nodes, size = self.nodes, transform.size
+        _, channels, outputs = filters.shape
+        offsets = step * np.arange(size)[:, None]
+        positions = window_positions(
+            nodes, tiles, step * transform.tile, left, offsets, f"winograd.tile_{size}_{step}"
+        )
+        blocks = nodes.op(
+            "Reshape", gather(nodes, self._padded(frames), positions), nodes.integers(0, size, -1)
+        )
+        kind = key.rpartition(".")[2]
+        blocks = nodes.op("MatMul", self._constant(f"winograd.{kind}.input", array(transform.input)), blocks)
+        blocks = nodes.op("Reshape", blocks, nodes.integers(0, size, -1, channels))
+        points = np.einsum("kj,jcd->kcd", array(transform.filter), filters)
+        products = self._per_point(blocks, points, key)
+        products = nodes.op("Reshape", products, nodes.integers(0, size, -1))
+        products = nodes.op(
+            "MatMul", self._constant(f"winograd.{kind}.output", array(transform.output)), products
+        )
+        return nodes.op("Reshape", products, nodes.integers(0, -1, outputs))
+
+    def _polyphase(
+        self, frames: Frames, tiles: ir.Value, left: ir.Value, filters: Float64, name: str
+    ) -> ir.Value:
+        """Stride 2: [B, m tiles, D]."""
+        nodes, tile = self.nodes, self._form.tile or 1
+        frames = self._padded(frames)
+        outer = self._winograd(
+            frames, tiles, left, transforms(tile, 2), 2, filters[[0, 2]], f"{name}.F({tile},2)"
+        )
+        offsets = 2 * np.arange(tile)[:, None] + 1
+        positions = window_positions(
+            nodes, tiles, 2 * tile, left, offsets, f"winograd.middle_{tile}"
+        )
+        middle = gather(nodes, frames, positions)  # [B, m, tiles, C]
+        middle = nodes.op("Reshape", middle, nodes.integers(0, -1, filters.shape[1]))
+        return nodes.op("Add", outer, self._product(middle, filters[1], f"{name}.middle"))
+
+    def _per_point(self, blocks: ir.Value, points: Float64, key: str) -> ir.Value:
+        """blocks [B, n, R, C] times points [n, C, D], each by each."""
+        nodes, (size, channels, _) = self.nodes, points.shape
+        if channels <= BATCHED_CHANNELS and not self._form.int8:
+            return nodes.op("MatMul", blocks, self._constant(key, points))
+        parts = nodes.op_many("Split", size, blocks, nodes.integers(*[1] * size), axis=1)
+        products = [
+            self._product(part, points[k], f"{key}.point_{k}") for k, part in enumerate(parts)
+        ]
+        return nodes.op("Concat", *products, axis=1)
+
+    def _product(self, x: ir.Value, matrix: Float64, key: str) -> ir.Value:
+        if not self._form.int8:
+            return self.nodes.op("MatMul", x, self._constant(key, matrix))
+        rows, scale, zero_point = self.nodes.op_many("DynamicQuantizeLinear", 3, x)
+        return self._int8_product(rows, scale, zero_point, matrix, key, None)
+
+    def _int8_product(
+        self,
+        x: ir.Value,
+        scale: ir.Value,
+        zero_point: ir.Value,
+        matrix: Float64,
+        key: str,
+        bias: ir.Value | None,
+    ) -> ir.Value:
+        nodes = self.nodes
+        weights, scales = quantize_filter(matrix, self._form.weight_limit)
+        inputs: Sequence[ir.Value | None] = (
+            x,
+            nodes.constant(f"{key}.int8", weights),
+            scale,
+            nodes.constant(f"{key}.int8.scale", scales),
+            zero_point,
+        )
+        if bias is not None:
+            inputs = (*inputs, None, bias)
+        return nodes.op("MatMulIntegerToFloat", *inputs, domain=CONTRIB)
+
+    def _padded(self, frames: Frames) -> Frames:
+        return with_zero_row(self.nodes, frames, self._scalar(0))
+
+    def _bias_and_gelu(self, x: ir.Value, bias: ir.Value | None, gelu: bool) -> ir.Value:
+        nodes = self.nodes
+        if bias is not None:
+            if gelu and self._form.contrib:
+                return nodes.op("BiasGelu", x, bias, domain=CONTRIB)
+            x = nodes.op("Add", x, bias)
+        if not gelu:
+            return x
+        if self._form.contrib:
+            return nodes.op("Gelu", x, domain=CONTRIB)
+        if self._form.opset >= 20:
+            return nodes.op("Gelu", x)
+        erf = nodes.op("Erf", nodes.op("Div", x, self._scalar(np.sqrt(2))))
+        return nodes.op(
+            "Mul", nodes.op("Mul", x, nodes.op("Add", erf, self._scalar(1))), self._scalar(0.5)
+        )
+
+    def _scalar(self, value: float) -> ir.Value:
+        name = f"winograd.{self._form.dtype.__name__}.{value:.4g}"
+        return self.nodes.constant(name, np.array(value, self._form.dtype))
+
+    def _constant(self, name: str, value: Float64) -> ir.Value:
+        return self.nodes.constant(name, value.astype(self._form.dtype))
+
+
+def _filters(convolution: Convolution, ones: bool) -> Float64:
+    """[3, C, D] in float64; with the bias as the middle tap of one more channel where `ones` is set."""
+    filters = constant_array(convolution.weight).transpose(2, 1, 0)
+    if not ones or convolution.bias is None:
+        return filters
+    extra = np.zeros((3, 1, filters.shape[2]))
+    extra[1, 0] = constant_array(convolution.bias)
+    return np.concatenate([filters, extra], axis=1)

@@ -1,0 +1,114 @@
+"""Frames kept as rows in any order, and which row each frame is.
+
+A Winograd product gives output i of tile u in row i R + u. Putting the rows in order and cutting the next convolution's tiles out of them are
+two copies; one `Gather` with composed indices is both, padding and cropping included, for any length.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .nodes import NodeWriter
+from .patterns import TAPS, Convolution
+
+
+@dataclass(frozen=True)
+class Frames:
+    """T frames of C channels.
+
+    Attributes:
+        rows: [B, N, C]; frame f is row (f mod tile) * tiles + f // tile.
+        length: T, an int64 scalar of the graph.
+        tile: outputs of one tile; 1 where frames are rows in order.
+        tiles: R, an int64 scalar; unused where tile is 1.
+        zero: the number of a row of zeros, an int64 scalar; None where there is none.
+    """
+
+    rows: ir.Value
+    length: ir.Value
+    tile: int = 1
+    tiles: ir.Value | None = None
+    zero: ir.Value | None = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a Conv's windows lie, as int64 scalars of the graph: output n sees frames stride n - left + (0, 1, 2)."""
+
+    left: ir.Value
+    count: ir.Value  # outputs
+
+
+def geometry(nodes: NodeWriter, convolution: Convolution, length: ir.Value) -> Geometry:
+    """The windows over `length` frames, for explicit pads and for every auto_pad."""
+    one, stride = nodes.integer(1), nodes.integer(convolution.stride)
+    if convolution.auto_pad in ("NOTSET", "VALID"):
+        left, right = convolution.pads
+        last = nodes.op("Add", length, nodes.integer(left + right - TAPS))
+        return Geometry(nodes.integer(left), nodes.op("Add", nodes.op("Div", last, stride), one))
+    count = ceil_div(nodes, length, convolution.stride)
+    span = nodes.op("Add", nodes.op("Mul", nodes.op("Sub", count, one), stride), nodes.integer(TAPS))
+    total = nodes.op("Max", nodes.op("Sub", span, length), nodes.integer(0))
+    if convolution.auto_pad == "SAME_LOWER":
+        total = nodes.op("Add", total, one)
+    return Geometry(nodes.op("Div", total, nodes.integer(2)), count)
+
+
+def ceil_div(nodes: NodeWriter, value: ir.Value, divisor: int) -> ir.Value:
+    """ceil(value / divisor) of a positive scalar."""
+    if divisor == 1:
+        return value
+    return nodes.op("Div", nodes.op("Add", value, nodes.integer(divisor - 1)), nodes.integer(divisor))
+
+
+def with_zero_row(nodes: NodeWriter, frames: Frames, zero: ir.Value) -> Frames:
+    """The same with a row of `zero`, a scalar of the rows' type, at the end."""
+    if frames.zero is not None:
+        return frames
+    rows = nodes.op("Pad", frames.rows, nodes.integers(0, 0, 0, 0, 1, 0), zero)
+    last = nodes.op("Shape", frames.rows, start=1, end=2)
+    return Frames(
+        rows, frames.length, frames.tile, frames.tiles, nodes.op("Squeeze", last, nodes.integers(0))
+    )
+
+
+def gather(nodes: NodeWriter, frames: Frames, positions: ir.Value) -> ir.Value:
+    """The frames at `positions` [...], which may lie before the first or after the last one: [B, ..., C]."""
+    assert frames.zero is not None
+    inside = nodes.op(
+        "And",
+        nodes.op("GreaterOrEqual", positions, nodes.integer(0)),
+        nodes.op("Less", positions, frames.length),
+    )
+    safe = nodes.op("Where", inside, positions, nodes.integer(0))
+    rows = nodes.op("Where", inside, _rows_of(nodes, frames, safe), frames.zero)
+    return nodes.op("Gather", frames.rows, rows, axis=1)
+
+
+def in_order(nodes: NodeWriter, frames: Frames) -> ir.Value:
+    """All frames, [B, T, C]."""
+    if frames.tile == 1:
+        return frames.rows
+    every = nodes.op("Range", nodes.integer(0), frames.length, nodes.integer(1))
+    return nodes.op("Gather", frames.rows, _rows_of(nodes, frames, every), axis=1)
+
+
+def window_positions(
+    nodes: NodeWriter, tiles: ir.Value, step: int, left: ir.Value, offsets: NDArray[np.int64], name: str
+) -> ir.Value:
+    """Positions step u - left + offset for tile u = 0..tiles - 1; `offsets` is a column [n, 1] or a row [1, n]."""
+    first = nodes.op("Mul", nodes.op("Range", nodes.integer(0), tiles, nodes.integer(1)), nodes.integer(step))
+    first = nodes.op("Sub", first, left)
+    if offsets.shape[0] == 1:
+        first = nodes.op("Unsqueeze", first, nodes.integers(1))
+    return nodes.op("Add", first, nodes.constant(name, offsets))
+
+
+def _rows_of(nodes: NodeWriter, frames: Frames, positions: ir.Value) -> ir.Value:
+    if frames.tile == 1:
+        return positions
+    tile = nodes.integer(frames.tile)
+    within = nodes.op("Mul", nodes.op("Mod", positions, tile), frames.tiles)
+    return nodes.op("Add", within, nodes.op("Div", positions, tile))
