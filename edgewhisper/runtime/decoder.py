@@ -14,7 +14,7 @@ from .embedding import TokenEmbedding
 from .encoder import CrossKV
 from .kv_cache import KVCache
 from .onnxruntime_import import onnxruntime
-from .session import SessionSettings, create_session
+from .session import SessionSettings, create_session, memory_device
 
 # Bindings of up to this many tokens are kept for reuse; longer ones are prompts, which come once per window.
 KEPT_TOKENS = 16
@@ -32,7 +32,7 @@ class Decoder:
         graph = manifest.graph("decoder")
         self._session = create_session(folder, graph, settings)
         self._embedding = TokenEmbedding(folder, graph)
-        self._cache = KVCache(graph)
+        self._cache = KVCache(graph, memory_device(settings))
         self._steps: dict[tuple[int, int], _Step] = {}
         self._cross: CrossKV | None = None
         self.length = 0

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from edgewhisper.artifact import Manifest
 
-from .session import SessionSettings, create_session
+from .session import SessionSettings, create_session, memory_device
 
 
 @dataclass(frozen=True)
 class CrossKV:
-    """Cross-attention keys and values of one window, in ONNX Runtime's memory.
+    """Cross-attention keys and values of one window, in the memory of the device that runs the graphs.
 
     Attributes:
         values: decoder input name -> OrtValue [B, heads, positions, head_dim].
@@ -31,6 +31,7 @@ class Encoder:
         """Load the graph; raises what `create_session` raises."""
         graph = manifest.graph("encoder")
         self._session = create_session(folder, graph, settings)
+        self._device = memory_device(settings)
         self._outputs = [output.name for output in graph.outputs]
 
     def run(self, log_mel: NDArray[np.float32]) -> CrossKV:
@@ -43,7 +44,7 @@ class Encoder:
         binding = self._session.io_binding()
         binding.bind_cpu_input("audio_features", batch)
         for name in self._outputs:
-            binding.bind_output(name)
+            binding.bind_output(name, self._device)
         self._session.run_with_iobinding(binding)
         values = zip(self._outputs, binding.get_outputs(), strict=True)
         return CrossKV({name.replace("present_", "past_", 1): value for name, value in values})

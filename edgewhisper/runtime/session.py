@@ -87,6 +87,11 @@ def _load_error(
     )
 
 
+def memory_device(settings: SessionSettings) -> str:
+    """Where ONNX Runtime keeps what goes from one graph or step to the next: "cuda" or "cpu"."""
+    return "cuda" if settings.provider == "cuda" else "cpu"
+
+
 def nodes_by_provider(session: Any) -> dict[str, int]:
     """Execution provider -> number of nodes it runs, after ONNX Runtime's own rewrites.
 
