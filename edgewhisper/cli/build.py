@@ -31,6 +31,25 @@ from .parameters import FolderPath
     help="fused uses operators of ONNX Runtime; portable only those of the ONNX standard, in fp32.",
 )
 @click.option(
+    "--prune-vocabulary",
+    metavar="CHOICE",
+    help="Keep only the tokens of languages:en,de or characters:abc... or corpus:FILE.",
+)
+@click.option(
+    "--prune-heads",
+    type=float,
+    default=0.0,
+    metavar="RATIO",
+    help="Share of the attention heads to remove, such as 0.1.",
+)
+@click.option(
+    "--prune-feed-forward",
+    type=float,
+    default=0.0,
+    metavar="RATIO",
+    help="Share of the feed-forward units to remove, such as 0.1.",
+)
+@click.option(
     "--parity/--no-parity",
     default=None,
     help="Compare the graphs with PyTorch and fail beyond the tolerance. Default: when torch is installed.",

@@ -25,8 +25,8 @@ def inspect(artifact: Path, provider: str | None, as_json: bool) -> None:
       edgewhisper inspect artifacts/demo --provider cpu
       edgewhisper inspect artifacts/demo --json
     """
-    from edgewhisper.pipeline.inspect import format_inspection
     from edgewhisper.pipeline.inspect import inspect as inspect_artifact
+    from edgewhisper.pipeline.inspection_text import format_inspection
 
     inspection = inspect_artifact(artifact, provider)
     print_result(inspection.to_json() if as_json else format_inspection(inspection))

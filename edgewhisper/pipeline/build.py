@@ -2,16 +2,19 @@
 
 import gc
 import math
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewhisper.atomic import atomic_folder
-from edgewhisper.errors import MissingDependencyError
-from edgewhisper.models.checkpoint import expected_shapes
+from edgewhisper.errors import MissingDependencyError, UsageError
+from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 
 from .artifact_writer import copy_vocabulary, write_manifest
 from .conversion import convert, count_steps
-from .measurements import Measurements, write_measurements
+from .measurements import Measurements, Pruning, write_measurements
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
@@ -19,6 +22,10 @@ from .parity_process import compare_graphs, run_reference
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
 from .steps import Progress, Steps
+from .transcripts import read_transcripts
+
+if TYPE_CHECKING:
+    from edgewhisper.quant.pruning.choice import VocabularyChoice
 
 
 def build(
@@ -53,13 +60,20 @@ def build(
     options = options or BuildOptions()
     plan = make_plan(options)
     check_replaceable(output)
+    choice = None
+    if options.prune_vocabulary is not None:
+        from edgewhisper.quant.pruning.choice import parse_vocabulary_choice
+
+        choice = parse_vocabulary_choice(options.prune_vocabulary)
+        options = replace(options, prune_vocabulary=str(choice))
     parity = _wants_parity(parity)
-    steps = Steps(progress, total=3 + 2 * parity + count_steps(plan, options))
+    steps = Steps(progress, total=3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options))
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
     check_space(output, (3 if parity else 2) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
+        checkpoint, pruning = _prune(checkpoint, choice, options, scratch, steps)
         with steps("write the graphs"):
             source = export_source(checkpoint, scratch, options.ops)
         report = None
@@ -71,7 +85,7 @@ def build(
                 require_parity(report)
         del checkpoint  # so that its memory is free when the graphs are loaded
         gc.collect()
-        _finish(source, plan, options, report, folder, steps)
+        _finish(source, plan, options, Checks(report, pruning), folder, steps)
     return output
 
 
@@ -99,6 +113,15 @@ def quantize(
     """
     output = Path(output)
     plan = make_plan(options)
+    if (
+        options.ops != "fused"
+        or options.prune_vocabulary
+        or options.prune_heads
+        or options.prune_feed_forward
+    ):
+        raise UsageError(
+            "pruning and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
+        )
     check_replaceable(output)
     steps = Steps(progress, total=2 + count_steps(plan, options))
     with steps("read the artifact"):
@@ -106,12 +129,55 @@ def quantize(
     weights = sum(info.stat().st_size for info in source.folder.iterdir() if info.is_file())
     check_space(output, weights)
     with disk_errors(output), atomic_folder(output) as folder:
-        _finish(source, plan, options, None, folder, steps)
+        _finish(source, plan, options, Checks(), folder, steps)
     return output
 
 
+@dataclass(frozen=True)
+class Checks:
+    """What is known of the fp32 graphs before they are converted."""
+
+    parity: ParityReport | None = None
+    pruning: Pruning | None = None
+
+
+def _prune(
+    checkpoint: Checkpoint,
+    choice: "VocabularyChoice | None",
+    options: BuildOptions,
+    scratch: Path,
+    steps: Steps,
+) -> tuple[Checkpoint, Pruning | None]:
+    """The checkpoint without what the options remove, and how much that was."""
+    if choice is None and not options.prune_heads and not options.prune_feed_forward:
+        return checkpoint, None
+    from .pruning import prune_checkpoint_structure, prune_checkpoint_vocabulary
+
+    vocabulary = structure = None
+    if choice is not None:
+        references = (
+            [spoken.text for spoken in read_transcripts(options.evaluation)] if options.evaluation else []
+        )
+        with steps("prune the vocabulary"):
+            checkpoint, vocabulary = prune_checkpoint_vocabulary(checkpoint, choice, references)
+    if options.prune_heads or options.prune_feed_forward:
+        graphs = scratch / "whole"
+        graphs.mkdir()
+        with steps("prune heads and feed-forward units") as advance:
+            checkpoint, structure = prune_checkpoint_structure(
+                checkpoint,
+                options.prune_heads,
+                options.prune_feed_forward,
+                options.calibration,
+                graphs,
+                advance,
+            )
+        shutil.rmtree(graphs)
+    return checkpoint, Pruning(vocabulary, structure)
+
+
 def _finish(
-    source: Source, plan: Plan, options: BuildOptions, parity: ParityReport | None, folder: Path, steps: Steps
+    source: Source, plan: Plan, options: BuildOptions, checks: Checks, folder: Path, steps: Steps
 ) -> None:
     """From the fp32 graphs to a complete artifact in `folder`."""
     conversion = convert(source, plan, options, folder, steps)
@@ -125,7 +191,11 @@ def _finish(
             conversion.calibration_sha256,
             folder,
         )
-    write_measurements(folder, Measurements(parity, steps.seconds, conversion.gate))
+    write_measurements(folder, Measurements(checks.parity, steps.seconds, conversion.gate, checks.pruning))
+
+
+def _pruning_steps(options: BuildOptions) -> int:
+    return (options.prune_vocabulary is not None) + bool(options.prune_heads or options.prune_feed_forward)
 
 
 def _wants_parity(asked: bool | None) -> bool:

@@ -7,9 +7,19 @@ from pathlib import Path
 
 from edgewhisper.artifact import MEASURED, parse_json
 from edgewhisper.errors import ArtifactError
+from edgewhisper.quant.pruning.vocabulary import VocabularyReport
 
 from .gate import GateReport
 from .parity import ParityReport
+from .pruning import StructureReport
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What was removed of the checkpoint; None where nothing was to be."""
+
+    vocabulary: VocabularyReport | None
+    structure: StructureReport | None
 
 
 @dataclass(frozen=True)
@@ -20,11 +30,13 @@ class Measurements:
         parity: None where PyTorch was not installed or the check was switched off.
         seconds: build step -> time it took.
         gate: how far the graphs are from fp32; None for fp32 graphs, or where the gate was switched off.
+        pruning: what was removed of the checkpoint; None where nothing was.
     """
 
     parity: ParityReport | None
     seconds: dict[str, float]
     gate: GateReport | None = None
+    pruning: Pruning | None = None
 
 
 def write_measurements(folder: Path, measurements: Measurements) -> None:

@@ -29,7 +29,7 @@ from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
-from edgewhisper.pipeline.options import BuildOptions
+from edgewhisper.pipeline.options import BuildOptions, Ops
 from edgewhisper.pipeline.steps import BuildStep
 from tests.pipeline.observing import run_python, snapshot
 
@@ -161,8 +161,8 @@ def test_graphs_that_differ_from_pytorch_are_not_written(
 
     export = graphs.export_graphs
 
-    def export_wrong_graphs(checkpoint: Checkpoint, folder: Path, **options: str) -> dict[str, GraphInfo]:
-        exported = export(checkpoint, folder, **options)
+    def export_wrong_graphs(checkpoint: Checkpoint, folder: Path, ops: Ops) -> dict[str, GraphInfo]:
+        exported = export(checkpoint, folder, ops)
         weights = bytearray((folder / "weights.bin").read_bytes())
         weights[-4:] = b"\0\0\0\x42"  # 32.0
         (folder / "weights.bin").write_bytes(weights)
@@ -306,8 +306,55 @@ def test_an_interrupted_build_leaves_nothing(small_checkpoint: Path, tmp_path: P
 def test_a_pytorch_that_does_not_load_is_one_line(
     small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.setattr(build_module, "missing_packages", list)
-    with pytest.raises(MissingDependencyError, match=r"do not load here .*--no-parity"):
+    broken = tmp_path / "packages" / "transformers"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise OSError('libtorch.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(broken.parent)
+    with pytest.raises(MissingDependencyError, match=r"do not load here .*libtorch.*--no-parity"):
         build(small_checkpoint, tmp_path / "out", parity=True)
-    assert not os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == ["packages"]
+
+
+def test_a_pytorch_that_crashes_is_one_line(
+    small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing = tmp_path / "packages" / "transformers"
+    crashing.mkdir(parents=True)
+    (crashing / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.syspath_prepend(crashing.parent)
+    with pytest.raises(BuildError, match=r"ended early \(SIGKILL, perhaps for want of memory\).*--no-parity"):
+        build(small_checkpoint, tmp_path / "out", parity=True)
+    assert os.listdir(tmp_path) == ["packages"]
+
+
+def test_an_interrupt_while_pytorch_runs_ends_it_and_leaves_nothing(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    waiting = tmp_path / "packages" / "transformers"
+    waiting.mkdir(parents=True)
+    (waiting / "__init__.py").write_text(
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(tmp_path / 'child')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(60)"
+    )
+    code = """
+        import sys
+        from edgewhisper.pipeline.build import build
+        build(sys.argv[1], sys.argv[2], parity=True)
+    """
+    builder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), small_checkpoint, tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(waiting.parent)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with builder:
+        while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
+            time.sleep(0.05)
+        os.killpg(builder.pid, signal.SIGINT)  # as a terminal does
+        _, messages = builder.communicate(timeout=30)
+    assert messages.decode().rstrip().endswith("KeyboardInterrupt")
+    child = int((tmp_path / "child").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert sorted(os.listdir(tmp_path)) == ["child", "packages"]

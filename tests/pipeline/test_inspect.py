@@ -14,7 +14,8 @@ import pytest
 
 from edgewhisper.artifact import MANIFEST, MEASURED, load_manifest, sha256_of
 from edgewhisper.errors import ArtifactError, IntegrityError, ProviderError, UsageError
-from edgewhisper.pipeline.inspect import format_inspection, inspect
+from edgewhisper.pipeline.inspect import inspect
+from edgewhisper.pipeline.inspection_text import format_inspection
 from edgewhisper.pipeline.measurements import read_measurements
 from tests.small_artifacts import edit
 
