@@ -53,7 +53,8 @@ def definition(tensors: Tensors, head_dim: int, x: NDArray[np.float32]) -> NDArr
     scores = query @ key.transpose(0, 1, 3, 2) / np.sqrt(head_dim)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    return (weights @ value).transpose(0, 2, 1, 3).reshape(batch, positions, -1)
+    joined: NDArray[np.float64] = (weights @ value).transpose(0, 2, 1, 3).reshape(batch, positions, -1)
+    return joined
 
 
 @given(

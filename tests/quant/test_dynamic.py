@@ -57,7 +57,9 @@ def rounded_product(x: Floats, weight: Floats, bias: Floats, limit: int) -> NDAr
     integers = np.clip(np.rint(x / scale) + zero_point, 0, 255) - zero_point
     column_scales = np.abs(weight).max(axis=0) / np.float32(limit)
     columns = np.rint(weight / np.where(column_scales == 0, 1, column_scales))
-    return integers.astype(np.float64) @ columns.astype(np.float64) * scale * column_scales + bias
+    product = integers.astype(np.float64) @ columns.astype(np.float64)
+    result: NDArray[np.float64] = product * scale * column_scales + bias
+    return result
 
 
 @given(
