@@ -150,6 +150,10 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError(
             "--ops portable is for fp32 graphs, as quantized ones need operators of ONNX Runtime; leave --precision out"
         )
+    if options.ops == "portable" and options.winograd not in ("auto", "off"):
+        raise UsageError(
+            "--winograd with --ops portable: rewritten convolutions use operators of ONNX Runtime; leave one of them out"
+        )
     if options.evaluation is not None and options.gate != "text":
         raise UsageError("--evaluation is for the gate of the text; add --gate text, or leave it out")
 
@@ -174,6 +178,7 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
         "encoder_precision": plan.encoder,
         "decoder_precision": plan.decoder,
         "ops": options.ops,
+        "target": plan.target,
         "winograd": options.winograd,
     }
     precisions = {plan.encoder, plan.decoder}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgewhisper.artifact import GraphInfo, RewriteInfo
 from edgewhisper.errors import MissingDependencyError
@@ -81,7 +81,6 @@ def convert_graphs(
         for name, graph in source.graphs.items()
         if graph.embedding is not None
     }
-    rewrites: tuple[RewriteInfo, ...] = ()
     precisions = {"encoder": plan.encoder, "decoder": plan.decoder}
     statistics = observed.decoder
     if has_int8_cross_kv(plan):
@@ -92,6 +91,8 @@ def convert_graphs(
         )
     for name, model in models.items():
         _quantize(model, precisions[name], plan, options, statistics)
+    # Last, as its products choose their own precision and are no linear layers to quantize.
+    rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     graphs = {}
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
         for name, model in models.items():
@@ -110,6 +111,20 @@ def convert_graphs(
                 graphs[name] = replace(graphs[name], embedding=table.values, embedding_scales=table.scales)
     rewrites = (*source.graphs["encoder"].rewrites, *rewrites)
     return graphs | {"encoder": replace(graphs["encoder"], rewrites=rewrites)}
+
+
+def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) -> tuple[RewriteInfo, ...]:
+    """Winograd, in the encoder's precision: INT8 where its other products are; portable graphs keep their convolutions."""
+    if options.ops == "portable" or options.winograd == "off":
+        return ()
+    from edgewhisper.export.winograd import rewrite
+
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    if plan.encoder == "fp16" and plan.target == "cuda":
+        precision = "fp16"
+    if plan.encoder == "int8-dynamic":
+        precision = "int8"
+    return rewrite(model, options.winograd, plan.target, precision)
 
 
 def _quantize(

@@ -58,7 +58,7 @@ def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops) -> Source:
         raise MissingDependencyError(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
-    graphs = export_graphs(checkpoint, folder)
+    graphs = export_graphs(checkpoint, folder, ops)
     write_vocabulary(checkpoint.vocabulary, folder)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)

@@ -19,6 +19,7 @@ from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
 from edgewhisper.pipeline.steps import BuildStep
+from edgewhisper.runtime.processor import host_target
 from edgewhisper.runtime.vocabulary import read_vocabulary
 from tests.pipeline.observing import run_python, snapshot
 
@@ -49,6 +50,7 @@ def test_the_manifest_carries_the_checkpoints_constants(small_checkpoint: Path, 
         "encoder_precision": "fp32",
         "decoder_precision": "fp32",
         "ops": "fused",
+        "target": host_target(),
         "winograd": "auto",
     }
     assert set(manifest.graphs) == {"encoder", "decoder"}
