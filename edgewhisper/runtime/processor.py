@@ -17,6 +17,23 @@ def host_target() -> Target:
     return "x86-vnni" if _VNNI & _flags() else "x86-avx2"
 
 
+def target_mismatch(target: str, provider: str) -> str | None:
+    """Why an artifact is slower here than it could be, or less exact; None where it suits this machine.
+
+    Args:
+        target: of the artifact; "any" suits every machine.
+        provider: that runs it.
+    """
+    here = "cuda" if provider in ("cuda", "tensorrt") else host_target()
+    if target in ("any", here):
+        return None
+    what = "in half precision for a GPU" if target == "cuda" else f"for {target}"
+    return (
+        f"the artifact was built {what}, this machine is {here}: it may be slow, or its INT8 products saturate; "
+        f"build it with --target {here}"
+    )
+
+
 def _flags() -> set[str]:
     """The processor's features as Linux names them; none where the system does not tell."""
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,9 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .exactness import single_rows_are_exact
 from .features import LogMelStream
+from .memory_budget import needs_low_memory
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
+from .processor import target_mismatch
 from .session import SessionSettings
 from .state import DeviceState, state_folder
 from .transcription import Model, Transcription
@@ -28,6 +31,8 @@ from .verification import verify_artifact
 from .vocabulary import read_vocabulary
 
 __all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "TranscriptionInfo"]
+
+_LOG = logging.getLogger("edgewhisper")
 
 Audio = str | os.PathLike[str] | BinaryIO | NDArray[np.generic] | AudioStream
 
@@ -49,6 +54,7 @@ class Transcriber:
         provider_options: Mapping[str, str] | None = None,
         verify: bool = False,
         low_memory: bool = False,
+        max_ram: int | None = None,
     ) -> None:
         """Load an artifact.
 
@@ -59,11 +65,12 @@ class Transcriber:
             provider_options: passed to the provider.
             verify: compare every file with its checksum, also those that were compared before on this device.
             low_memory: take the least memory, at the price of time.
+            max_ram: bytes that the process may take; settings that fit are chosen. None: no limit.
 
         Raises:
             ArtifactError: missing, damaged, or written by a newer release.
             ProviderError: the provider is not there, or takes no node.
-            UsageError: an unknown provider, options for a provider that has none, or no thread.
+            UsageError: an unknown provider, options for a provider that has none, or no thread; an artifact that does not fit `max_ram`.
         """
         if provider == "cpu" and provider_options:
             names = ", ".join(provider_options)
@@ -77,7 +84,11 @@ class Transcriber:
             raise ArtifactError(
                 f"{folder / TOKENS}: has {len(vocabulary)} tokens, too few; build the artifact again"
             )
+        if max_ram is not None:
+            low_memory = needs_low_memory(self.manifest, max_ram) or low_memory
         settings = SessionSettings(provider, threads, provider_options or {}, low_memory)
+        if mismatch := target_mismatch(self.manifest.build.target, provider):
+            _LOG.warning("%s: %s", folder, mismatch)
         self._folder = folder
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
