@@ -132,4 +132,4 @@ def _product(graph: ir.Graph, layer: LinearLayer, x: QuantizedValue, formats: Nu
     inputs = [x.values, weight, x.scale, weight_scales, x.zero_point, None, layer.bias]
     if layer.bias is None:
         inputs = inputs[:5]
-    return [ir.node("MatMulIntegerToFloat", inputs, domain=CONTRIB, name=f"{name}.product")]
+    return [ir.node("MatMulIntegerToFloat", inputs, domain=CONTRIB, name=f"{layer.output.name}.product")]
