@@ -13,6 +13,7 @@ from edgewhisper.runtime.options import TASKS, DecodingOptions, Segment, Task, T
 from edgewhisper.runtime.session import PROVIDERS
 from edgewhisper.runtime.writers import WRITERS
 
+from .build_options import parse_size
 from .outputs import STANDARD_INPUT, open_output, plan_outputs
 from .parameters import FolderPath, parse_raw_format, parse_settings
 from .progress import Progress
@@ -107,6 +108,12 @@ if TYPE_CHECKING:
     "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
 )
 @click.option(
+    "--max-ram",
+    callback=parse_size,
+    metavar="SIZE",
+    help="Choose settings with which this memory is enough, such as 256M.",
+)
+@click.option(
     "--verify", is_flag=True, help="Check the artifact's checksums even if they were checked before."
 )
 @click.option(
@@ -131,6 +138,7 @@ def transcribe(
     provider: str,
     provider_options: dict[str, str],
     low_memory: bool,
+    max_ram: int | None,
     verify: bool,
     verbose: bool,
 ) -> None:
@@ -159,7 +167,7 @@ def transcribe(
 
     from edgewhisper.runtime.transcriber import Transcriber
 
-    transcriber = Transcriber(artifact, provider, threads, provider_options, verify, low_memory)
+    transcriber = Transcriber(artifact, provider, threads, provider_options, verify, low_memory, max_ram)
     totals, failed = Totals(), False
     for source, target in zip(audio, targets, strict=True):
         started = time.perf_counter()

@@ -1,0 +1,57 @@
+"""How much memory a transcription takes, before anything is loaded.
+
+The peak comes while the decoder's weights are repacked, or while the encoder runs. The constants were fitted to measurements
+of whole processes (`edgewhisper transcribe`, one window of 30 s, two threads); see docs/memory.md.
+"""
+
+from edgewhisper.artifact import Manifest, ModelDimensions
+from edgewhisper.errors import UsageError
+
+# Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale. Unknown precisions count as fp32.
+_WEIGHT_BYTES = {
+    "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 0.625,
+}  # fmt: skip
+# Python, NumPy, ONNX Runtime and the vocabulary, with what their sessions need beside the weights.
+_FLOOR = 70e6
+# While weights are repacked, their mapped source is resident too, as far as it is not dropped yet.
+_LOADING_FLOOR = 87e6
+_LOADING_WEIGHTS = 1.46
+# The encoder's activations, in tensors of [positions, width]: with and without ONNX Runtime's arena.
+_ACTIVATIONS, _ACTIVATIONS_LOW = 10.5, 6.5
+
+
+def transcription_memory(
+    dimensions: ModelDimensions, encoder_precision: str, decoder_precision: str, low_memory: bool
+) -> int:
+    """The peak of resident memory while one recording is transcribed on a processor, in bytes; within about a tenth."""
+    dims = dimensions
+    width, positions = dims.d_model, dims.max_source_positions
+    attention, cross = 4 * width**2, 2 * width**2
+    encoder = dims.encoder_layers * (attention + 2 * width * dims.encoder_ffn)
+    encoder += 3 * width * (dims.n_mels + width) + dims.decoder_layers * cross
+    decoder = dims.decoder_layers * (2 * attention - cross + 2 * width * dims.decoder_ffn)
+    decoder += dims.vocab_size * width
+    encoder_bytes = encoder * _WEIGHT_BYTES.get(encoder_precision, 4.0)
+    decoder_bytes = decoder * _WEIGHT_BYTES.get(decoder_precision, 4.0)
+    cached = dims.decoder_layers * 2 * width
+    caches = cached * (positions * (1 if decoder_precision == "int8" else 4) + dims.max_target_positions * 4)
+    activations = positions * width * 4 * (_ACTIVATIONS_LOW if low_memory else _ACTIVATIONS)
+    running = _FLOOR + encoder_bytes + decoder_bytes + caches + activations
+    loading = _LOADING_FLOOR + _LOADING_WEIGHTS * decoder_bytes
+    return round(max(running, loading))
+
+
+def needs_low_memory(manifest: Manifest, max_ram: int) -> bool:
+    """Whether an artifact fits `max_ram` bytes with the settings of low memory only.
+
+    Raises:
+        UsageError: it does not fit at all.
+    """
+    precisions = [manifest.graph(name).precision for name in ("encoder", "decoder")]
+    usual, least = (transcription_memory(manifest.dimensions, *precisions, low) for low in (False, True))
+    if least > max_ram:
+        raise UsageError(
+            f"--max-ram {max_ram / 1e6:.0f} MB: this artifact needs about {least / 1e6:.0f} MB; "
+            "build it with a smaller --precision, or take a smaller model"
+        )
+    return usual > max_ram
