@@ -22,6 +22,7 @@ from .models import models
 from .quantize import quantize
 from .random import random
 from .transcribe import transcribe
+from .winograd import winograd
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -50,7 +51,7 @@ def edgewhisper(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for command in (transcribe, build, quantize, inspect, models, download, random, completion):
+for command in (transcribe, build, quantize, inspect, models, download, random, winograd, completion):
     edgewhisper.add_command(command)
 
 

@@ -182,9 +182,7 @@ class ChainWriter:
             frames, tiles, left, transforms(tile, 2), 2, filters[[0, 2]], f"{name}.F({tile},2)"
         )
         offsets = 2 * np.arange(tile)[:, None] + 1
-        positions = window_positions(
-            nodes, tiles, 2 * tile, left, offsets, f"winograd.middle_{tile}"
-        )
+        positions = window_positions(nodes, tiles, 2 * tile, left, offsets, f"winograd.middle_{tile}")
         middle = gather(nodes, frames, positions)  # [B, m, tiles, C]
         middle = nodes.op("Reshape", middle, nodes.integers(0, -1, filters.shape[1]))
         return nodes.op("Add", outer, self._product(middle, filters[1], f"{name}.middle"))
@@ -195,9 +193,7 @@ class ChainWriter:
         if channels <= BATCHED_CHANNELS and not self._form.int8:
             return nodes.op("MatMul", blocks, self._constant(key, points))
         parts = nodes.op_many("Split", size, blocks, nodes.integers(*[1] * size), axis=1)
-        products = [
-            self._product(part, points[k], f"{key}.point_{k}") for k, part in enumerate(parts)
-        ]
+        products = [self._product(part, points[k], f"{key}.point_{k}") for k, part in enumerate(parts)]
         return nodes.op("Concat", *products, axis=1)
 
     def _product(self, x: ir.Value, matrix: Float64, key: str) -> ir.Value:
@@ -244,9 +240,7 @@ class ChainWriter:
         if self._form.opset >= 20:
             return nodes.op("Gelu", x)
         erf = nodes.op("Erf", nodes.op("Div", x, self._scalar(np.sqrt(2))))
-        return nodes.op(
-            "Mul", nodes.op("Mul", x, nodes.op("Add", erf, self._scalar(1))), self._scalar(0.5)
-        )
+        return nodes.op("Mul", nodes.op("Mul", x, nodes.op("Add", erf, self._scalar(1))), self._scalar(0.5))
 
     def _scalar(self, value: float) -> ir.Value:
         name = f"winograd.{self._form.dtype.__name__}.{value:.4g}"

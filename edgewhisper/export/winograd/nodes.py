@@ -49,9 +49,7 @@ class NodeWriter:
 
     def integers(self, *values: int) -> ir.Value:
         """A small constant list of int64."""
-        return self.constant(
-            f"winograd.int64.{'_'.join(map(str, values))}", np.array(values, np.int64)
-        )
+        return self.constant(f"winograd.int64.{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def integer(self, value: int) -> ir.Value:
         """A constant int64 scalar."""

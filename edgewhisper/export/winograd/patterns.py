@@ -24,7 +24,9 @@ class Convolution:
     auto_pad: AutoPad
     weight: ir.Value  # [D, C, 3]
     bias: ir.Value | None  # [D]
-    gelu: tuple[ir.Node, ...]  # the nodes of an exact Gelu of its result, if one follows; the last one gives the value
+    gelu: tuple[
+        ir.Node, ...
+    ]  # the nodes of an exact Gelu of its result, if one follows; the last one gives the value
 
     @property
     def last(self) -> ir.Value:

@@ -15,7 +15,8 @@ from .accuracy import Number, RelativeErrors, errors_on_random_tiles
 from .transforms import Transforms, array, winograd
 
 TileName = Literal["F2", "F4", "F6"]
-TILES: dict[TileName, int] = {"F2": 2, "F4": 4, "F6": 6}
+# Outputs of a tile, by the name of the method.
+TILES: dict[str, int] = {"F2": 2, "F4": 4, "F6": 6}
 # c as a fraction that is exact in float32: the transforms stay exact, and their elements small.
 DENOMINATOR = 64
 # Below 0.3 the reciprocals leave the range of half precision's digits; towards 1 two points of a group meet.
@@ -100,4 +101,6 @@ def search(
 
 def condition(made: Transforms) -> float:
     """The product of the 2-norm condition numbers of A^T, G and B^T."""
-    return float(np.prod([np.linalg.cond(array(matrix)) for matrix in (made.output, made.filter, made.input)]))
+    return float(
+        np.prod([np.linalg.cond(array(matrix)) for matrix in (made.output, made.filter, made.input)])
+    )

@@ -55,7 +55,9 @@ def rewrite(
         method, reason = _method(choice, target, precision, width, table)
         if method == "off":
             infos += [
-                RewriteInfo(_name(c), "none", macs, macs, None, reason or "ONNX Runtime's Conv is the fastest here")
+                RewriteInfo(
+                    _name(c), "none", macs, macs, None, reason or "ONNX Runtime's Conv is the fastest here"
+                )
                 for c, macs in _macs_before(chain)
             ]
             continue
@@ -81,7 +83,7 @@ def _write(graph: ir.Graph, chain: Chain, method: Method, precision: Precision, 
     assert tensor is not None
     dtype = np.float16 if tensor.dtype == ir.DataType.FLOAT16 else np.float32
     form = Form(
-        TILES.get(method),  # type: ignore[call-overload]
+        TILES.get(method),
         dtype,
         precision == "int8",
         limit,
@@ -100,12 +102,10 @@ def _write(graph: ir.Graph, chain: Chain, method: Method, precision: Precision, 
             del graph.initializers[name]
 
 
-def _infos(
-    chain: Chain, method: Method, precision: Precision, reason: str | None
-) -> list[RewriteInfo]:
+def _infos(chain: Chain, method: Method, precision: Precision, reason: str | None) -> list[RewriteInfo]:
     found = []
     for convolution, before in _macs_before(chain):
-        tile = TILES.get(method)  # type: ignore[call-overload]
+        tile = TILES.get(method)
         error = _error(convolution, tile, precision)
         if tile is None:
             found.append(RewriteInfo(_name(convolution), "slices", before, before, error, reason))
