@@ -11,7 +11,8 @@ RECORDINGS := edgewhisper/models/demo/recordings
 
 # What `make artifacts` builds: a hub id, a model's name, a folder or a file; see `edgewhisper models`.
 MODEL     ?= demo
-PRECISION ?= fp32
+# fp32, fp16, int8, int8-dynamic, int8-weight or int4; the demo is int8 and other artifacts fp32 where none is given.
+PRECISION ?=
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
@@ -23,12 +24,12 @@ help: ## Show this list
 setup: $(VENV)/dev-installed ## Install everything for development into .venv
 
 demo: $(VENV)/build-installed ## Build the bundled model, transcribe its recordings, print WER, speed and memory
-	@$(BIN)/edgewhisper build demo -o $(ARTIFACTS)/demo-$(PRECISION) --precision $(PRECISION)
-	@$(BIN)/python -m edgewhisper.bench.demo $(ARTIFACTS)/demo-$(PRECISION) $(RECORDINGS)
+	@$(BIN)/edgewhisper build demo -o $(ARTIFACTS)/demo-$(or $(PRECISION),int8) --precision $(or $(PRECISION),int8)
+	@$(BIN)/python -m edgewhisper.bench.demo $(ARTIFACTS)/demo-$(or $(PRECISION),int8) $(RECORDINGS)
 
 artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 into artifacts/
 	@test -z '$(DRAFT)' || { echo "make artifacts: DRAFT is for speculative decoding, which this release does not have; leave it out" >&2; exit 2; }
-	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(PRECISION)' --precision '$(PRECISION)'
+	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)'
 
 test: $(VENV)/dev-installed ## Run the fast tests
 	$(BIN)/python -m pytest -m 'not slow'

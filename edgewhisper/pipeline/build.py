@@ -15,6 +15,7 @@ from edgewhisper.models.reader import read_checkpoint
 from .artifact_writer import copy_vocabulary, write_manifest
 from .conversion import convert, count_steps
 from .measurements import Measurements, Pruning, write_measurements
+from .memory_limit import fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
@@ -74,6 +75,8 @@ def build(
     check_space(output, (3 if parity else 2) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
         checkpoint, pruning = _prune(checkpoint, choice, options, scratch, steps)
+        plan = fit_memory(plan, options, checkpoint.dimensions)
+        steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options)
         with steps("write the graphs"):
             source = export_source(checkpoint, scratch, options.ops)
         report = None
@@ -126,6 +129,8 @@ def quantize(
     steps = Steps(progress, total=2 + count_steps(plan, options))
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
+    plan = fit_memory(plan, options, source.dimensions)
+    steps.total = 2 + count_steps(plan, options)
     weights = sum(info.stat().st_size for info in source.folder.iterdir() if info.is_file())
     check_space(output, weights)
     with disk_errors(output), atomic_folder(output) as folder:

@@ -27,20 +27,21 @@ class Steps:
     """Announces and times the steps of a build.
 
     Attributes:
+        total: how many steps there will be, as far as is known.
         seconds: step -> time it took.
     """
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
-        self._total = total
+        self.total = total
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[Callable[[float], None]]:
         """A step; gives a function that is told how much of it is done, from 0 to 1."""
         number = len(self.seconds) + 1
-        self._total = max(self._total, number)
-        step = BuildStep(number, self._total, name)
+        self.total = max(self.total, number)
+        step = BuildStep(number, self.total, name)
         self._progress(step)
         begin = time.perf_counter()
         yield lambda fraction: self._progress(replace(step, fraction=fraction))

@@ -1,0 +1,126 @@
+"""Options of a build: what they mean together, and what is refused in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewhisper.errors import UsageError
+from edgewhisper.pipeline.memory_limit import fit_memory
+from edgewhisper.pipeline.options import PRECISIONS, BuildOptions, Plan, Precision, make_plan, safer
+from edgewhisper.runtime.memory_budget import transcription_memory
+from edgewhisper.runtime.processor import host_target
+from tests.small_models import SMALL
+
+
+def test_int8_is_dynamic_for_the_encoder_and_static_for_the_decoder() -> None:
+    plan = make_plan(BuildOptions(precision="int8", target="arm64"))
+    assert plan == Plan("int8-dynamic", "int8", "arm64")
+
+
+def test_a_graphs_own_precision_goes_first_and_the_target_is_this_machines() -> None:
+    plan = make_plan(BuildOptions(precision="int8", encoder_precision="fp32", decoder_precision="int4"))
+    assert plan == Plan("fp32", "int4", host_target())
+
+
+@pytest.mark.parametrize(
+    ("options", "targeted"),
+    [
+        ({"precision": "fp32"}, False),
+        ({"precision": "int8-weight"}, False),
+        ({"precision": "fp16", "target": "x86-avx2"}, False),
+        ({"precision": "fp16", "target": "cuda"}, True),
+        ({"precision": "int8"}, True),
+        ({"decoder_precision": "int8-dynamic"}, True),
+    ],
+)
+def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, Any], targeted: bool) -> None:
+    assert make_plan(BuildOptions(**options)).targeted is targeted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int3"}, "unknown precision 'int3'; known are fp32, fp16"),
+        ({"encoder_precision": "half"}, "unknown encoder precision 'half'"),
+        ({"target": "riscv"}, "unknown target 'riscv'; known are x86-vnni"),
+        ({"winograd": "F5"}, "unknown winograd 'F5'"),
+        ({"gate": "words"}, "unknown gate 'words'"),
+        ({"on_loss": "shrug"}, "unknown on-loss 'shrug'"),
+        ({"calibration_method": "mean"}, "unknown calibration method 'mean'"),
+        ({"block_size": 48}, "block size 48: choose one of 16, 32, 64"),
+        ({"prune_heads": 1.0}, "prune-heads 1.0: must be a share"),
+        ({"prune_feed_forward": float("nan")}, "prune-feed-forward nan: must be a share"),
+        ({"encoder_precision": "fp16"}, "fp16 is for both graphs"),
+        ({"precision": "int8", "target": "cuda"}, "GPU graphs are fp16 or fp32"),
+        ({"precision": "int8", "ops": "portable"}, "--ops portable is for fp32 graphs"),
+        ({"winograd": "F4", "ops": "portable"}, "--winograd with --ops portable"),
+        ({"evaluation": Path("speech")}, "--evaluation is for the gate of the text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_plan(BuildOptions(**options))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+GRAPHS = st.sampled_from(["encoder", "decoder"])
+PLANS = st.one_of(
+    st.builds(
+        Plan,
+        st.sampled_from([name for name in PRECISIONS if name not in ("int8", "fp16")]),
+        st.sampled_from([name for name in PRECISIONS if name != "fp16"]),
+        st.just("x86-vnni"),
+    ),
+    st.just(Plan("fp16", "fp16", "cuda")),
+)
+
+
+@given(PLANS, st.lists(GRAPHS, min_size=8, max_size=8))
+def test_safer_plans_are_sound_and_end_in_fp32(plan: Plan, graphs: list[str]) -> None:
+    for graph in [*graphs, *["encoder", "decoder"] * 4]:
+        following = safer(plan, graph)
+        if following is None:
+            assert getattr(plan, graph) == "fp32"
+            continue
+        assert following != plan
+        options = BuildOptions(
+            encoder_precision=following.encoder, decoder_precision=following.decoder, target=plan.target
+        )
+        assert make_plan(options) == following
+        plan = following
+    assert not plan.is_converted
+
+
+def memory(encoder: Precision, decoder: Precision, *, low: bool = False) -> int:
+    return transcription_memory(SMALL, encoder, decoder, low)
+
+
+def test_fp32_stays_where_it_fits() -> None:
+    plan = make_plan(BuildOptions())
+    assert fit_memory(plan, BuildOptions(max_ram=memory("fp32", "fp32")), SMALL) == plan
+
+
+@given(st.integers(1, 2 * memory("fp32", "fp32")))
+def test_what_is_chosen_fits_and_nothing_is_refused_that_would(limit: int) -> None:
+    candidates: list[tuple[Precision, Precision]] = [
+        ("fp32", "fp32"),
+        ("int8-dynamic", "int8"),
+        ("int8-dynamic", "int4"),
+    ]
+    try:
+        plan = fit_memory(make_plan(BuildOptions()), BuildOptions(max_ram=limit), SMALL)
+    except UsageError as error:
+        assert "take a smaller model" in str(error)
+        assert all(memory(*pair, low=True) > limit for pair in candidates[1:])
+    else:
+        assert memory(plan.encoder, plan.decoder, low=True) <= limit
+
+
+def test_a_precision_that_was_asked_for_is_kept_or_refused() -> None:
+    options = BuildOptions(precision="int8-weight", max_ram=1_000_000)
+    with pytest.raises(UsageError, match=r"1 MB: a transcription needs about .* int8-weight"):
+        fit_memory(make_plan(options), options, SMALL)
