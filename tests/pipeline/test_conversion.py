@@ -1,0 +1,163 @@
+"""Builds in other precisions than fp32: what they write, what the gate says, and what it refuses."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgewhisper.artifact import MEASURED, load_manifest
+from edgewhisper.errors import BuildError, UsageError
+from edgewhisper.pipeline import gate as gate_module
+from edgewhisper.pipeline.build import build, quantize
+from edgewhisper.pipeline.gate import GateReport
+from edgewhisper.pipeline.inspect import inspect
+from edgewhisper.pipeline.inspection_text import format_inspection
+from edgewhisper.pipeline.measurements import read_measurements
+from edgewhisper.pipeline.options import BuildOptions, Precision
+from edgewhisper.pipeline.steps import BuildStep
+from edgewhisper.runtime.processor import host_target
+from edgewhisper.runtime.transcriber import DecodingOptions, Transcriber
+from tests.pipeline.observing import snapshot
+
+INT8 = BuildOptions(precision="int8", winograd="off")
+
+
+@pytest.fixture(scope="module")
+def int8_artifact(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An INT8 artifact of the small model."""
+    return build(small_checkpoint, tmp_path_factory.mktemp("artifacts") / "int8", INT8, parity=False)
+
+
+@pytest.fixture(scope="module")
+def fp32_artifact(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model in fp32, its convolutions as they are."""
+    folder = tmp_path_factory.mktemp("artifacts") / "fp32"
+    return build(small_checkpoint, folder, BuildOptions(winograd="off"), parity=False)
+
+
+def gate_of(artifact: Path) -> GateReport:
+    measurements = read_measurements(artifact)
+    assert measurements is not None
+    assert measurements.gate is not None
+    return measurements.gate
+
+
+def test_the_manifest_states_precisions_target_and_calibration(int8_artifact: Path) -> None:
+    manifest = load_manifest(int8_artifact)
+    assert {name: graph.precision for name, graph in manifest.graphs.items()} == {
+        "encoder": "int8-dynamic",
+        "decoder": "int8",
+    }
+    assert manifest.build.target == host_target()
+    assert len(manifest.build.calibration_sha256 or "") == 64
+    assert manifest.build.options["calibration"] == "bundled recordings"
+    assert os.listdir(int8_artifact.parent) == ["int8"]
+
+
+def test_layers_are_compared_and_the_worst_are_shown(int8_artifact: Path) -> None:
+    layers = gate_of(int8_artifact).layers
+    assert layers is not None
+    for name, loss in layers.graphs.items():
+        assert 0 < loss.output_error < gate_module.LAYER_BOUND, name
+        assert 0 < max(loss.layers.values()) < 1
+    assert "logits" in layers.graphs["decoder"].layers
+    assert layers.positions > 50
+    worst = max(layers.graphs["decoder"].layers.items(), key=lambda item: item[1])
+    text = format_inspection(inspect(int8_artifact))
+    assert f"{worst[0]}" in text
+    assert f"{worst[1]:.1e}" in text
+
+
+def test_quantizing_an_artifact_gives_what_building_gives(
+    fp32_artifact: Path, int8_artifact: Path, tmp_path: Path
+) -> None:
+    quantized = snapshot(quantize(fp32_artifact, tmp_path / "int8", INT8))
+    built = snapshot(int8_artifact)
+    del quantized[MEASURED], built[MEASURED]
+    assert quantized == built
+
+
+def test_the_checksum_of_the_calibration_set_does_not_depend_on_names(
+    fp32_artifact: Path, int8_artifact: Path, tmp_path: Path
+) -> None:
+    from edgewhisper.pipeline.recordings import BUNDLED_RECORDINGS
+
+    renamed = tmp_path / "speech"
+    renamed.mkdir()
+    for number, path in enumerate(sorted(BUNDLED_RECORDINGS.glob("*.flac"), reverse=True)):
+        (renamed / f"{number}.flac").symlink_to(path)
+    options = BuildOptions(precision="int8", winograd="off", calibration=renamed)
+    manifest = load_manifest(quantize(fp32_artifact, tmp_path / "int8", options))
+    first = load_manifest(int8_artifact)
+    assert manifest.build.calibration_sha256 == first.build.calibration_sha256
+    assert manifest.files == first.files
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-dynamic", "int8-weight", "int4"])
+def test_every_precision_transcribes(fp32_artifact: Path, tmp_path: Path, precision: Precision) -> None:
+    artifact = quantize(fp32_artifact, tmp_path / precision, BuildOptions(precision=precision))
+    samples = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    options = DecodingOptions(language="en", temperature=0.0, max_tokens=8)
+    segments, info = Transcriber(artifact).transcribe(samples, options)
+    assert list(segments) or info.statistics.tokens
+    steps = gate_of(artifact).steps
+    assert (steps is not None) == (precision == "int8-dynamic")
+    if steps is not None:
+        assert 0 < steps.differing <= steps.rows
+
+
+def test_a_quantized_artifact_is_not_quantized_again(int8_artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"is quantized already \(decoder\.onnx is int8\)"):
+        quantize(int8_artifact, tmp_path / "again", INT8)
+    assert not os.listdir(tmp_path)
+
+
+Bound = Callable[[float], None]
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> Bound:
+    """Sets the gate's bound."""
+    return lambda value: monkeypatch.setattr(gate_module, "LAYER_BOUND", value)
+
+
+def test_the_gate_refuses_what_is_too_far_from_fp32(
+    fp32_artifact: Path, tmp_path: Path, bound: Bound
+) -> None:
+    bound(1e-9)
+    with pytest.raises(BuildError, match=r"encoder in int8-dynamic: its outputs are .*--on-loss fallback"):
+        quantize(fp32_artifact, tmp_path / "int8", INT8)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_fallback_ends_in_a_safer_precision_and_says_so(
+    fp32_artifact: Path, tmp_path: Path, bound: Bound
+) -> None:
+    bound(1e-9)
+    steps: list[BuildStep] = []
+    options = BuildOptions(decoder_precision="int4", winograd="off", on_loss="fallback")
+    artifact = quantize(fp32_artifact, tmp_path / "out", options, progress=steps.append)
+    assert {graph.precision for graph in load_manifest(artifact).graphs.values()} == {"fp32"}
+    found = [(r.graph, r.precision, r.replaced_by) for r in gate_of(artifact).refusals]
+    assert found == [("decoder", "int4", "int8-weight"), ("decoder", "int8-weight", "fp32")]
+    assert any("to int8-weight instead of int4: its outputs are" in step.name for step in steps)
+    assert "refused, fp32 instead" in format_inspection(inspect(artifact))
+
+
+def test_random_weights_are_gated_by_layers_alone(fp32_artifact: Path, tmp_path: Path) -> None:
+    options = BuildOptions(decoder_precision="int8-weight", gate="text", winograd="off")
+    gate = gate_of(quantize(fp32_artifact, tmp_path / "out", options))
+    assert gate.layers is not None
+    assert gate.text is None
+
+
+@pytest.mark.slow
+def test_the_text_of_the_bundled_model_in_int8_is_that_of_fp32_within_half_a_point(tmp_path: Path) -> None:
+    options = BuildOptions(precision="int8", gate="text")
+    text = gate_of(build("demo", tmp_path / "demo", options, parity=False)).text
+    assert text is not None
+    assert text.converted.wer <= text.fp32.wer + 0.005
+    assert text.same_tokens > 0.9
+    assert text.recordings == 46
