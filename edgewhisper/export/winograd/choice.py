@@ -1,13 +1,12 @@
 """Which method `auto` takes: a table of what was measured as fastest, per target, precision and width."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Literal, get_args
 
 from edgewhisper.artifact import parse_json
-from edgewhisper.errors import UsageError
+from edgewhisper.errors import ArtifactError, UsageError
 
 Choice = Literal["auto", "off", "slices", "F2", "F4", "F6"]
 Method = Literal["off", "slices", "F2", "F4", "F6"]
@@ -42,9 +41,7 @@ class Table:
     targets: dict[str, TargetTable]
 
     def to_json(self) -> str:
-        """The table as text, as `load_table` reads it."""
-        from dataclasses import asdict
-
+        """The table as text, as `parse_table` reads it."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     def choose(self, target: str, precision: Precision, width: int) -> tuple[Method, str | None]:
@@ -63,22 +60,12 @@ def committed_table() -> Table:
     return parse_table(files(__package__).joinpath("table.json").read_text(), "table.json")
 
 
-def load_table(path: Path) -> Table:
-    """Read a table that `edgewhisper winograd --tune` wrote.
+def parse_table(text: str, where: str) -> Table:
+    """The table in `text`; `where` names it in errors.
 
     Raises:
-        UsageError: the file cannot be read or is no table.
+        UsageError: it is no table.
     """
-    try:
-        return parse_table(path.read_text(), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def parse_table(text: str, where: str) -> Table:
-    """The table in `text`; `where` names it in errors."""
-    from edgewhisper.errors import ArtifactError
-
     try:
         table = parse_json(Table, json.loads(text), where)
     except (ValueError, ArtifactError):
