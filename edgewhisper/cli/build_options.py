@@ -1,6 +1,7 @@
 """The options that `build` and `quantize` share."""
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
@@ -117,10 +118,20 @@ def build_options(block_size: str, **values: Any) -> BuildOptions:
 
 
 def step_printer() -> Progress:
-    """Prints each step on standard error as it begins."""
+    """Prints each step on standard error as it begins; a bar follows a long one on a terminal."""
+    bars: list[Any] = []
 
     def show(step: BuildStep) -> None:
+        if step.fraction in (0, 1):
+            while bars:
+                bars.pop().close()
         if step.fraction == 0:
             click.echo(f"[{step.number}/{step.total}] {step.name}", err=True)
+        elif step.fraction < 1 and sys.stderr.isatty():
+            if not bars:
+                from tqdm import tqdm
+
+                bars.append(tqdm(total=100, leave=False, bar_format="{bar} {percentage:.0f} %", ncols=60))
+            bars[0].update(round(100 * step.fraction) - bars[0].n)
 
     return show

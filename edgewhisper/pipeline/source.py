@@ -81,6 +81,6 @@ def artifact_source(folder: Path) -> Source:
             )
     for info in manifest.files:
         verify_file(folder, info)
-    return Source(
-        folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, manifest.graphs
-    )
+    # In the order in which a build writes them, so that both ways give the same bytes.
+    graphs = {name: manifest.graph(name) for name in ("encoder", "decoder")}
+    return Source(folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, graphs)
