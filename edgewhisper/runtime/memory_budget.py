@@ -47,8 +47,8 @@ def needs_low_memory(manifest: Manifest, max_ram: int) -> bool:
     Raises:
         UsageError: it does not fit at all.
     """
-    precisions = [manifest.graph(name).precision for name in ("encoder", "decoder")]
-    usual, least = (transcription_memory(manifest.dimensions, *precisions, low) for low in (False, True))
+    encoder, decoder = (manifest.graph(name).precision for name in ("encoder", "decoder"))
+    usual, least = (transcription_memory(manifest.dimensions, encoder, decoder, low) for low in (False, True))
     if least > max_ram:
         raise UsageError(
             f"--max-ram {max_ram / 1e6:.0f} MB: this artifact needs about {least / 1e6:.0f} MB; "
