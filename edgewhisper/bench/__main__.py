@@ -66,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--models", default="tiny.en,base.en", help="shapes of the random checkpoints")
     parser.add_argument("--engines", default=",".join([OURS, *PEERS]), help="default: %(default)s")
-    parser.add_argument("--precision", default="int8,fp32", help="of edgewhisper; default: %(default)s")
+    parser.add_argument(
+        "--precision",
+        default="int8,int8-low-memory,fp32",
+        help="of edgewhisper, as `edgewhisper build` takes it; -low-memory after it runs the same artifact "
+        "with the least memory; default: %(default)s",
+    )
     parser.add_argument("--measure", default=",".join(_MEASURES), help="default: %(default)s")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="interpreter that has the other engines"

@@ -26,9 +26,14 @@ class Timing:
     cpu: float = 0.0  # seconds of processor time of all threads, over wall time
 
     @property
+    def disturbance(self) -> float:
+        """What others took, as a share of wall time."""
+        return self.waited + self.stolen
+
+    @property
     def counts(self) -> bool:
         """Whether the threads got their cores."""
-        return self.waited + self.stolen <= TOLERATED
+        return self.disturbance <= TOLERATED
 
 
 @contextmanager

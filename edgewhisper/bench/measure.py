@@ -12,6 +12,7 @@ import soundfile
 from edgewhisper.errors import EdgeWhisperError
 
 from .engines import OURS
+from .engines.ours import transcription
 from .memory import peak_of_command
 from .report import EngineFigures
 from .speed import LAST, compare
@@ -78,20 +79,17 @@ def _with_memory(figures: EngineFigures, contestant: Contestant, setting: Settin
         worker.ask(stage="decode", tokens=LAST)
         figures = replace(figures, peak=worker.peak(), versions=worker.versions)
         worker.close()
-        if contestant.name.startswith(OURS):
-            artifact = setting.work / contestant.name.replace(OURS, "artifact")
-            figures = replace(figures, transcription_peak=_transcription_peak(artifact, setting))
+        if contestant.name.startswith(f"{OURS}-"):
+            precision = contestant.name.removeprefix(f"{OURS}-")
+            figures = replace(figures, transcription_peak=_transcription_peak(precision, setting))
     except EdgeWhisperError as error:
         return replace(figures, failure=str(error))
     return figures
 
 
-def _transcription_peak(artifact: Path, setting: Setting) -> int:
+def _transcription_peak(precision: str, setting: Setting) -> int:
     """Peak memory of `edgewhisper transcribe` on one window of noise, in bytes."""
     recording = setting.work / "noise.wav"
     noise = np.random.default_rng(0).standard_normal(_WINDOW_SECONDS * _SAMPLE_RATE) * _LOUDNESS
     soundfile.write(recording, noise.astype(np.float32), _SAMPLE_RATE)
-    command = [sys.executable, "-m", "edgewhisper", "transcribe", str(recording), "-a", str(artifact)]
-    return peak_of_command(
-        [*command, "--no-timestamps", "--temperature", "0", "--threads", str(setting.threads)]
-    )
+    return peak_of_command(transcription(setting.work, precision, recording, setting.threads))

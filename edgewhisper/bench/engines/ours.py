@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ..contention import Timing, timed
 from .common import check_length
 
+# Of a precision: the same artifact, run with the least memory.
+_LOW_MEMORY = "-low-memory"
 # Where a step of several tokens is measured: in the middle of those between which a token's time is taken.
 _LATE = 100
 
@@ -23,10 +25,10 @@ class EdgeWhisper:
 
     @staticmethod
     def convert(work: Path, precision: str) -> None:
-        artifact = _artifact(work, precision)
+        artifact = artifact_folder(work, precision)
         if not artifact.exists():
             # Checks of accuracy say nothing about random weights.
-            options = ["--precision", precision, "--gate", "off", "--no-parity"]
+            options = ["--precision", precision.removesuffix(_LOW_MEMORY), "--gate", "off", "--no-parity"]
             command = ["-m", "edgewhisper", "build", str(work / "checkpoint"), "-o", str(artifact), *options]
             build = subprocess.run([sys.executable, *command], check=False)
             sys.exit(build.returncode)
@@ -39,9 +41,9 @@ class EdgeWhisper:
         from edgewhisper.runtime.session import SessionSettings
         from edgewhisper.runtime.state import DeviceState, state_folder
 
-        artifact = _artifact(work, precision)
+        artifact = artifact_folder(work, precision)
         self._manifest = load_manifest(artifact)
-        settings = SessionSettings(threads=threads)
+        settings = SessionSettings(threads=threads, low_memory=precision.endswith(_LOW_MEMORY))
         self._decoder = Decoder(artifact, self._manifest, settings)
         self._decoder.repeat_single_rows = not single_rows_are_exact(
             self._decoder, self._manifest, settings, DeviceState(state_folder())
@@ -96,5 +98,14 @@ class EdgeWhisper:
         return timing
 
 
-def _artifact(work: Path, precision: str) -> Path:
-    return work / f"artifact-{precision}"
+def artifact_folder(work: Path, precision: str) -> Path:
+    """Where the artifact of a precision lies."""
+    return work / f"artifact-{precision.removesuffix(_LOW_MEMORY)}"
+
+
+def transcription(work: Path, precision: str, recording: Path, threads: int) -> list[str]:
+    """The command that transcribes a recording, greedily and without timestamps."""
+    artifact = artifact_folder(work, precision)
+    command = [sys.executable, "-m", "edgewhisper", "transcribe", str(recording), "-a", str(artifact)]
+    command += ["--no-timestamps", "--temperature", "0", "--threads", str(threads)]
+    return [*command, "--low-memory"] if precision.endswith(_LOW_MEMORY) else command
