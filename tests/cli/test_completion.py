@@ -19,7 +19,20 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("edgewhisper ", {"build", "transcribe", "inspect", "models", "random", "download", "completion"}),
+        (
+            "edgewhisper ",
+            {
+                "build",
+                "completion",
+                "download",
+                "inspect",
+                "models",
+                "quantize",
+                "random",
+                "transcribe",
+                "winograd",
+            },
+        ),
         ("edgewhisper transcribe --f", {"--format"}),
         ("edgewhisper transcribe --format ", {"txt", "json", "srt", "vtt", "tsv"}),
     ],
