@@ -58,7 +58,7 @@ _OPTIONS = (
     click.option(
         "--calibration-method",
         type=click.Choice(get_args(names.CalibrationMethod)),
-        default="percentile",
+        default="minmax",
         show_default=True,
         help="How a range follows from what was observed.",
     ),

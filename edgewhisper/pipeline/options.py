@@ -61,7 +61,7 @@ class BuildOptions:
     ops: Ops = "fused"
     winograd: Winograd = "auto"
     calibration: Path | None = None
-    calibration_method: CalibrationMethod = "percentile"
+    calibration_method: CalibrationMethod = "minmax"
     block_size: int = 32
     weight_method: WeightMethod = "k-quant"
     gate: Gate = "layers"
