@@ -13,7 +13,7 @@ from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 
 from .artifact_writer import copy_vocabulary, write_manifest
-from .conversion import convert, count_steps
+from .conversion import compares_text, convert, count_steps
 from .measurements import Measurements, Pruning, write_measurements
 from .memory_limit import fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
@@ -72,8 +72,13 @@ def build(
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
-    check_space(output, (3 if parity else 2) * weights)
+    check_space(output, (2 + parity + options.prunes) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
+        original = None
+        if options.prunes and compares_text(checkpoint.model, options):
+            whole = scratch / "original"
+            whole.mkdir()
+            original = export_source(checkpoint, whole, "fused")
         checkpoint, pruning = _prune(checkpoint, choice, options, scratch, steps)
         plan = fit_memory(plan, options, checkpoint.dimensions)
         steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options)
@@ -88,7 +93,7 @@ def build(
                 require_parity(report)
         del checkpoint  # so that its memory is free when the graphs are loaded
         gc.collect()
-        _finish(source, plan, options, Checks(report, pruning), folder, steps)
+        _finish(source, plan, options, Checks(report, pruning, original), folder, steps)
     return output
 
 
@@ -116,12 +121,7 @@ def quantize(
     """
     output = Path(output)
     plan = make_plan(options)
-    if (
-        options.ops != "fused"
-        or options.prune_vocabulary
-        or options.prune_heads
-        or options.prune_feed_forward
-    ):
+    if options.ops != "fused" or options.prunes:
         raise UsageError(
             "pruning and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
         )
@@ -140,10 +140,17 @@ def quantize(
 
 @dataclass(frozen=True)
 class Checks:
-    """What is known of the fp32 graphs before they are converted."""
+    """What is known of the fp32 graphs before they are converted.
+
+    Attributes:
+        parity: the comparison with PyTorch.
+        pruning: what was removed.
+        original: the graphs of the whole model, where what was removed may have changed the text.
+    """
 
     parity: ParityReport | None = None
     pruning: Pruning | None = None
+    original: Source | None = None
 
 
 def _prune(
@@ -154,7 +161,7 @@ def _prune(
     steps: Steps,
 ) -> tuple[Checkpoint, Pruning | None]:
     """The checkpoint without what the options remove, and how much that was."""
-    if choice is None and not options.prune_heads and not options.prune_feed_forward:
+    if not options.prunes:
         return checkpoint, None
     from .pruning import prune_checkpoint_structure, prune_checkpoint_vocabulary
 
@@ -185,7 +192,7 @@ def _finish(
     source: Source, plan: Plan, options: BuildOptions, checks: Checks, folder: Path, steps: Steps
 ) -> None:
     """From the fp32 graphs to a complete artifact in `folder`."""
-    conversion = convert(source, plan, options, folder, steps)
+    conversion = convert(source, plan, options, folder, steps, original=checks.original)
     with steps("write the manifest"):
         copy_vocabulary(source.folder, folder)
         target = plan.target if conversion.plan.targeted else "any"

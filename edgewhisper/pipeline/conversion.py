@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgewhisper.artifact import GraphInfo
+from edgewhisper.artifact import GraphInfo, ModelInfo
 
 from .calibration import CalibrationSet, collect
 from .feeds import decoder_feeds, encoder_feeds
@@ -36,8 +36,24 @@ class Conversion:
     gate: GateReport | None
 
 
-def convert(source: Source, plan: Plan, options: BuildOptions, folder: Path, steps: Steps) -> Conversion:
+def convert(
+    source: Source,
+    plan: Plan,
+    options: BuildOptions,
+    folder: Path,
+    steps: Steps,
+    *,
+    original: Source | None = None,
+) -> Conversion:
     """Write the graphs of the plan, or of a safer one, into `folder`.
+
+    Args:
+        source: the fp32 graphs to convert.
+        plan: precisions and target.
+        options: what the passes and the gate are asked for.
+        folder: where the graphs go.
+        steps: told of each step.
+        original: the fp32 graphs before pruning, with which the text is compared; None: `source`.
 
     Raises:
         BuildError: a pass cannot be applied, or the gate refuses the graphs.
@@ -53,15 +69,16 @@ def convert(source: Source, plan: Plan, options: BuildOptions, folder: Path, ste
         with steps("observe activations") as advance:
             observed = _observe(source, plan, calibration, advance)
     texts = None
-    if compares_text(source, plan, options):
-        texts = _Texts.of_fp32(source, options, steps)
+    if (plan.is_converted or original) and compares_text(source.model, options):
+        texts = _Texts.of_fp32(original or source, options, steps)
     refusals: tuple[Refusal, ...] = ()
     while True:
         with steps(_conversion_step(plan, refusals)):
             graphs = convert_graphs(source, plan, options, observed, folder)
         gate = None
-        if calibration is not None and options.gate != "off" and plan.is_converted:
-            gate, refusal = _judge(source, graphs, folder, calibration, texts, steps, _again(refusals))
+        compared = calibration if options.gate != "off" and plan.is_converted else None
+        if compared is not None or (original is not None and texts is not None):
+            gate, refusal = _judge(source, graphs, folder, compared, texts, steps, _again(refusals))
             if refusal is not None:
                 plan, refusal = next_plan(plan, refusal, options.on_loss)
                 refusals = (*refusals, refusal)
@@ -91,29 +108,31 @@ def _judge(
     source: Source,
     graphs: Mapping[str, GraphInfo],
     folder: Path,
-    calibration: CalibrationSet,
+    calibration: CalibrationSet | None,
     texts: _Texts | None,
     steps: Steps,
     again: str,
 ) -> tuple[GateReport, Refusal | None]:
-    """What the gate finds of converted graphs, and whether it refuses them."""
-    with steps(f"compare the layers with fp32{again}") as advance:
-        layers = compare_layers(source, graphs, folder, calibration, advance)
+    """What the gate finds of converted graphs, and whether it refuses them; without calibration data, of their text alone."""
+    layers = refusal = None
+    if calibration is not None:
+        with steps(f"compare the layers with fp32{again}") as advance:
+            layers = compare_layers(source, graphs, folder, calibration, advance)
+        refusal = judge_layers(layers)
     report = GateReport(LAYER_BOUND, WER_BOUND, layers)
-    refusal = judge_layers(layers)
     if refusal is None and texts is not None:
         with steps(f"compare the text with fp32{again}") as advance:
             text = compare_text(source, graphs, folder, texts.recordings, texts.fp32, advance)
         report, refusal = replace(report, text=text), judge_text(text, layers)
-    if refusal is None and graphs["decoder"].precision == "int8-dynamic":
+    if refusal is None and calibration is not None and graphs["decoder"].precision == "int8-dynamic":
         with steps(f"compare steps of several tokens with single ones{again}"):
             report = replace(report, steps=measure_steps(source, graphs, folder, calibration))
     return report, refusal
 
 
-def compares_text(source: Source, plan: Plan, options: BuildOptions) -> bool:
-    """Whether the gate looks at the text; random weights have none that could become worse."""
-    return options.gate == "text" and plan.is_converted and not source.model.random_weights
+def compares_text(model: ModelInfo, options: BuildOptions) -> bool:
+    """Whether the gate looks at the text of converted or pruned graphs; random weights have none that could become worse."""
+    return options.gate == "text" and not model.random_weights
 
 
 def needs_recordings(plan: Plan, options: BuildOptions) -> bool:
@@ -127,13 +146,15 @@ def needs_statistics(plan: Plan) -> bool:
 
 
 def count_steps(plan: Plan, options: BuildOptions) -> int:
-    """How many steps `convert` takes where the gate refuses nothing."""
+    """How many steps `convert` takes where the gate refuses nothing and the weights are not random."""
     compares = plan.is_converted and options.gate != "off"
+    compares_text = options.gate == "text" and (plan.is_converted or options.prunes)
     return (
         needs_recordings(plan, options)
         + needs_statistics(plan)
         + 1
-        + compares * (1 + 2 * (options.gate == "text") + (plan.decoder == "int8-dynamic"))
+        + 2 * compares_text
+        + compares * (1 + (plan.decoder == "int8-dynamic"))
     )
 
 

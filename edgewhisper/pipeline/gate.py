@@ -40,8 +40,8 @@ class GateReport:
     Attributes:
         layer_bound: the most that the error of a graph's outputs may be.
         wer_bound: the most by which the word error rate may rise.
-        layers: the errors; None where all graphs are fp32 in the end.
-        text: error rates; None where the text was not compared.
+        layers: the errors, of conversion alone; None where all graphs are fp32 in the end.
+        text: error rates, beside those of the whole model in fp32 where it was pruned; None where the text was not compared.
         steps: of a dynamic INT8 decoder, what steps of several tokens change.
         refusals: of precisions that were tried before the artifact's.
     """
@@ -55,29 +55,32 @@ class GateReport:
 
 
 def judge_layers(report: LayerReport) -> Refusal | None:
-    """The first graph whose outputs are beyond the bound; the decoder's errors include the encoder's."""
+    """The first graph whose outputs are beyond the bound; an fp32 decoder's errors come from the encoder."""
     for name, loss in report.graphs.items():
         if not loss.output_error <= LAYER_BOUND:
             worst = max(loss.layers, key=lambda layer: loss.layers[layer])
-            reason = (
-                f"its outputs are {loss.output_error:.2f} from fp32 (relative error; at most {LAYER_BOUND}), "
-                f"most is lost in {worst}"
-            )
-            return Refusal(name, loss.precision, reason)
+            figure = f"{loss.output_error:.2f} from fp32 (relative error; at most {LAYER_BOUND})"
+            if loss.precision == "fp32":
+                reason = f"the {name}'s outputs are {figure} although the {name} is in fp32"
+                return Refusal("encoder", report.graphs["encoder"].precision, reason)
+            return Refusal(name, loss.precision, f"its outputs are {figure}, most is lost in {worst}")
     return None
 
 
-def judge_text(report: TextReport, layers: LayerReport) -> Refusal | None:
-    """The graph that loses most, where the word error rate has risen too far."""
+def judge_text(report: TextReport, layers: LayerReport | None) -> Refusal | None:
+    """The graph that loses most, where the word error rate has risen too far; without layers, both pruned graphs."""
     rise = report.converted.wer - report.fp32.wer
     if rise <= WER_BOUND:
         return None
-    name = max(layers.graphs, key=lambda graph: layers.graphs[graph].output_error)
     reason = (
         f"the word error rate is {100 * report.converted.wer:.1f} %, {100 * rise:.1f} points more than in fp32 "
         f"(at most {100 * WER_BOUND:g})"
     )
-    return Refusal(name, layers.graphs[name].precision, reason)
+    if layers is None:
+        return Refusal("pruned graphs", "fp32", reason)
+    converted = {name: loss for name, loss in layers.graphs.items() if loss.precision != "fp32"}
+    name = max(converted, key=lambda graph: converted[graph].output_error)
+    return Refusal(name, converted[name].precision, reason)
 
 
 def next_plan(plan: Plan, refusal: Refusal, on_loss: OnLoss) -> tuple[Plan, Refusal]:
@@ -87,6 +90,8 @@ def next_plan(plan: Plan, refusal: Refusal, on_loss: OnLoss) -> tuple[Plan, Refu
         BuildError: a loss is to fail the build, or no safer precision is left.
     """
     line = f"{refusal.graph} in {refusal.precision}: {refusal.reason}"
+    if not plan.is_converted:
+        raise BuildError(f"{line}; nothing was written; prune less")
     if on_loss == "fail":
         raise BuildError(
             f"{line}; nothing was written; take a safer precision, other calibration data, or --on-loss fallback"

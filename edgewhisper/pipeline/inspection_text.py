@@ -133,7 +133,8 @@ def _measured_lines(measurements: Measurements | None) -> Lines:
             for kind, found in comparisons.items():
                 same = f", argmax differs in {found.argmax_differences} of {found.rows}" if found.rows else ""
                 lines.append((f"{graph} {kind}", f"{found.relative_error:.1e}{same}"))
-    lines += _gate_lines(measurements.gate) + _pruning_lines(measurements.pruning)
+    lines += _gate_lines(measurements.gate, pruned=measurements.pruning is not None)
+    lines += _pruning_lines(measurements.pruning)
     lines += [(f"time to {step}", f"{seconds:.2f} s") for step, seconds in measurements.seconds.items()]
     return lines
 
@@ -147,7 +148,7 @@ def _rewrite_line(rewrite: RewriteInfo) -> tuple[str, str]:
     return "rewrite", ", ".join([*parts, *filter(None, [rewrite.reason])])
 
 
-def _gate_lines(gate: GateReport | None) -> list[tuple[str, str]]:
+def _gate_lines(gate: GateReport | None, *, pruned: bool) -> list[tuple[str, str]]:
     if gate is None:
         return []
     lines = [
@@ -175,13 +176,14 @@ def _gate_lines(gate: GateReport | None) -> list[tuple[str, str]]:
         )
     if gate.text is not None:
         text = gate.text
+        original = "in fp32 before pruning" if pruned else "in fp32"
         lines += [
             (
                 "WER",
-                f"{100 * text.converted.wer:.2f} %, in fp32 {100 * text.fp32.wer:.2f} % ({text.words} words)",
+                f"{100 * text.converted.wer:.2f} %, {original} {100 * text.fp32.wer:.2f} % ({text.words} words)",
             ),
-            ("CER", f"{100 * text.converted.cer:.2f} %, in fp32 {100 * text.fp32.cer:.2f} %"),
-            ("same tokens", f"{100 * text.same_tokens:.1f} % of those that fp32 writes"),
+            ("CER", f"{100 * text.converted.cer:.2f} %, {original} {100 * text.fp32.cer:.2f} %"),
+            ("same tokens", f"{100 * text.same_tokens:.1f} % of those {original}"),
         ]
     if gate.steps is not None:
         steps = gate.steps

@@ -72,6 +72,11 @@ class BuildOptions:
     prune_feed_forward: float = 0.0
     max_ram: int | None = None
 
+    @property
+    def prunes(self) -> bool:
+        """Whether something is to be removed of the checkpoint."""
+        return self.prune_vocabulary is not None or self.prune_heads > 0 or self.prune_feed_forward > 0
+
 
 @dataclass(frozen=True)
 class Plan:

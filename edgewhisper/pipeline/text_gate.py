@@ -24,10 +24,10 @@ _GREEDY = DecodingOptions(temperature=0.0)
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What a model wrote for one recording."""
+    """What a model wrote for one recording; tokens by their bytes, as ids change where the vocabulary is pruned."""
 
     text: str
-    tokens: tuple[int, ...]
+    tokens: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def write_all(
     for done, recording in enumerate(recordings, 1):
         with open_audio(recording.path, target_rate=source.audio.sample_rate) as audio:
             segments = list(Transcription(model, LogMelStream(audio, source.audio), _GREEDY).segments())
-        tokens = tuple(token for segment in segments for token in segment.tokens)
+        tokens = tuple(
+            model.vocabulary.token_bytes(token) for segment in segments for token in segment.tokens
+        )
         hypotheses.append(Hypothesis("".join(segment.text for segment in segments), tokens))
         progress(done / len(recordings))
     return hypotheses
@@ -132,8 +134,8 @@ def same_tokens(references: Sequence[Hypothesis], hypotheses: Sequence[Hypothesi
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         total += len(reference.tokens)
         if reference.tokens:
-            ids = (" ".join(map(str, x.tokens)) for x in (reference, hypothesis))
-            kept += jiwer.process_words(*ids).hits
+            words = (" ".join(token.hex() for token in x.tokens) for x in (reference, hypothesis))
+            kept += jiwer.process_words(*words).hits
     return kept / total if total else 1.0
 
 
