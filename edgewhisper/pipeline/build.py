@@ -1,6 +1,7 @@
 """The build: checkpoint -> fp32 graphs -> passes -> gate -> artifact."""
 
 import gc
+import logging
 import math
 import shutil
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ from .transcripts import read_transcripts
 
 if TYPE_CHECKING:
     from edgewhisper.quant.pruning.choice import VocabularyChoice
+
+
+_LOG = logging.getLogger("edgewhisper")
 
 
 def build(
@@ -60,6 +64,7 @@ def build(
     output = Path(output)
     options = options or BuildOptions()
     plan = make_plan(options)
+    _warn_of_half_precision(plan)
     check_replaceable(output)
     choice = None
     if options.prune_vocabulary is not None:
@@ -121,6 +126,7 @@ def quantize(
     """
     output = Path(output)
     plan = make_plan(options)
+    _warn_of_half_precision(plan)
     if options.ops != "fused" or options.prunes:
         raise UsageError(
             "pruning and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
@@ -130,12 +136,42 @@ def quantize(
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
     plan = fit_memory(plan, options, source.dimensions)
+    _check_conversion(source, plan, options, artifact)
     steps.total = 2 + count_steps(plan, options)
     weights = sum(info.stat().st_size for info in source.folder.iterdir() if info.is_file())
     check_space(output, weights)
     with disk_errors(output), atomic_folder(output) as folder:
         _finish(source, plan, options, Checks(), folder, steps)
     return output
+
+
+def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifact: str | Path) -> None:
+    """Refuse what would change nothing, and say where rewritten convolutions are in the way."""
+    if not plan.is_converted and options.max_ram is None and options.winograd == "auto":
+        raise UsageError(f"{artifact}: is fp32 already; give another --precision, such as int8")
+    if not source.is_rewritten:
+        return
+    again = "quantize an artifact that was built with --winograd off"
+    if options.winograd != "auto":
+        raise UsageError(
+            f"--winograd {options.winograd}: the convolutions of {artifact} are rewritten already; {again}"
+        )
+    if plan.encoder not in ("fp32", "fp16"):
+        _LOG.warning(
+            "%s: its convolutions were rewritten for fp32, which is slower and less exact in %s; %s",
+            artifact,
+            plan.encoder,
+            again,
+        )
+
+
+def _warn_of_half_precision(plan: Plan) -> None:
+    if plan.encoder == "fp16" and plan.target != "cuda":
+        _LOG.warning(
+            "fp16 on %s: saves disk space alone, as a processor computes in fp32; "
+            "take --precision int8, or --target cuda for a GPU",
+            plan.target,
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgewhisper.quant.calibration import Statistics
 
 WEIGHTS_FILE = "weights.bin"
+_CHOSEN_BEFORE = "chosen for fp32 and quantized later"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
 
 
@@ -109,8 +110,11 @@ def convert_graphs(
             if name in tables:
                 table = locate_embedding(model, tables[name], weights, source.dimensions.d_model)
                 graphs[name] = replace(graphs[name], embedding=table.values, embedding_scales=table.scales)
-    rewrites = (*source.graphs["encoder"].rewrites, *rewrites)
-    return graphs | {"encoder": replace(graphs["encoder"], rewrites=rewrites)}
+    earlier = source.graphs["encoder"].rewrites
+    if plan.encoder not in ("fp32", "fp16"):
+        # Their products are linear layers like others by now.
+        earlier = tuple(replace(info, error=None, reason=_CHOSEN_BEFORE) for info in earlier)
+    return graphs | {"encoder": replace(graphs["encoder"], rewrites=(*earlier, *rewrites))}
 
 
 def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) -> tuple[RewriteInfo, ...]:

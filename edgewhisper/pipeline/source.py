@@ -38,6 +38,11 @@ class Source:
     audio: AudioSettings
     graphs: Mapping[str, GraphInfo]
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether the encoder's convolutions are matrix products already."""
+        return any(rewrite.method != "none" for rewrite in self.graphs["encoder"].rewrites)
+
     def manifest(self, graphs: Mapping[str, GraphInfo] | None = None) -> Manifest:
         """A manifest that the runtime can run graphs with, before the real one is written; it lists no files."""
         build = BuildInfo(versions={}, options={}, target="any")
@@ -70,7 +75,7 @@ def artifact_source(folder: Path) -> Source:
 
     Raises:
         ArtifactError: not an artifact, or damaged.
-        UsageError: it is not fp32, or already rewritten.
+        UsageError: it is not fp32, or portable.
     """
     manifest = load_manifest(folder)
     for graph in manifest.graphs.values():
@@ -78,6 +83,11 @@ def artifact_source(folder: Path) -> Source:
             raise UsageError(
                 f"{folder}: is quantized already ({graph.file} is {graph.precision}); "
                 "give an artifact of 'edgewhisper build --precision fp32'"
+            )
+        if graph.ops == "portable":
+            raise UsageError(
+                f"{folder}: its graphs are portable, and quantized ones need operators of ONNX Runtime; "
+                "give an artifact that was built without --ops portable"
             )
     for info in manifest.files:
         verify_file(folder, info)

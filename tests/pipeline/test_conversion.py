@@ -114,6 +114,43 @@ def test_a_quantized_artifact_is_not_quantized_again(int8_artifact: Path, tmp_pa
     assert not os.listdir(tmp_path)
 
 
+def test_nothing_to_convert_is_refused(fp32_artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"fp32: is fp32 already; give another --precision"):
+        quantize(fp32_artifact, tmp_path / "out", BuildOptions())
+    assert not os.listdir(tmp_path)
+
+
+def test_portable_graphs_are_not_quantized(small_checkpoint: Path, tmp_path: Path) -> None:
+    portable = build(small_checkpoint, tmp_path / "portable", BuildOptions(ops="portable"), parity=False)
+    with pytest.raises(UsageError, match="built without --ops portable"):
+        quantize(portable, tmp_path / "out", INT8)
+    assert os.listdir(tmp_path) == ["portable"]
+
+
+def test_convolutions_that_were_rewritten_for_fp32_are_said_to_be(
+    small_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewritten = build(small_checkpoint, tmp_path / "fp32", BuildOptions(winograd="F4"), parity=False)
+    with pytest.raises(UsageError, match=r"--winograd slices: the convolutions of .* are rewritten already"):
+        quantize(rewritten, tmp_path / "out", BuildOptions(precision="int8", winograd="slices"))
+    assert not caplog.text
+    quantized = quantize(rewritten, tmp_path / "int8", BuildOptions(precision="int8"))
+    assert "were rewritten for fp32" in caplog.text
+    rewrites = load_manifest(quantized).graph("encoder").rewrites
+    assert {rewrite.method for rewrite in rewrites} == {"F(4,3)", "F(4,2) of the outer taps"}
+    assert all(rewrite.error is None and rewrite.reason for rewrite in rewrites)
+
+
+def test_half_precision_for_a_processor_is_warned_of(
+    fp32_artifact: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quantize(fp32_artifact, tmp_path / "gpu", BuildOptions(precision="fp16", target="cuda", gate="off"))
+    assert not caplog.text
+    quantize(fp32_artifact, tmp_path / "cpu", BuildOptions(precision="fp16", target="arm64", gate="off"))
+    assert "fp16 on arm64: saves disk space alone" in caplog.text
+    assert "take --precision int8" in caplog.text
+
+
 Bound = Callable[[float], None]
 
 
