@@ -234,7 +234,7 @@ def _finish(
         target = plan.target if conversion.plan.targeted else "any"
         write_manifest(
             source.manifest(conversion.graphs),
-            recorded_options(options, plan),
+            recorded_options(options, conversion.plan),
             target,
             conversion.calibration_sha256,
             folder,

@@ -1,6 +1,5 @@
 """An inspection as text for a terminal."""
 
-import itertools
 from collections.abc import Sequence
 
 from edgewhisper.artifact import Manifest, RewriteInfo, TensorInfo
@@ -106,9 +105,11 @@ def _graph_lines(graph: GraphInspection) -> Lines:
 
 def _tensor_lines(kind: str, tensors: Sequence[TensorInfo]) -> Lines:
     """A line for each tensor, but one for all layers of a cache, whose names end in the layer's number."""
+    groups: dict[tuple[str, str, tuple[int | str, ...]], list[TensorInfo]] = {}
+    for tensor in tensors:
+        groups.setdefault(_line_key(tensor), []).append(tensor)
     lines = []
-    for _, group in itertools.groupby(tensors, key=_line_key):
-        first, *others = group
+    for first, *others in groups.values():
         name = f"{first.name} to {others[-1].name} ({1 + len(others)})" if others else first.name
         lines.append((kind, f"{name} {first.dtype} [{', '.join(map(str, first.shape))}]"))
     return lines

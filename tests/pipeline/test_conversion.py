@@ -1,6 +1,7 @@
 """Builds in other precisions than fp32: what they write, what the gate says, and what it refuses."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_layers_are_compared_and_the_worst_are_shown(int8_artifact: Path) -> Non
     text = format_inspection(inspect(int8_artifact))
     assert f"{worst[0]}" in text
     assert f"{worst[1]:.1e}" in text
+    assert re.search(r"past_key_cross_0 to past_key_cross_\d+ \(\d+\) int8 ", text)
 
 
 def test_quantizing_an_artifact_gives_what_building_gives(
@@ -176,7 +178,10 @@ def test_a_fallback_ends_in_a_safer_precision_and_says_so(
     steps: list[BuildStep] = []
     options = BuildOptions(decoder_precision="int4", winograd="off", on_loss="fallback")
     artifact = quantize(fp32_artifact, tmp_path / "out", options, progress=steps.append)
-    assert {graph.precision for graph in load_manifest(artifact).graphs.values()} == {"fp32"}
+    manifest = load_manifest(artifact)
+    assert {graph.precision for graph in manifest.graphs.values()} == {"fp32"}
+    assert manifest.build.options["decoder_precision"] == "fp32"
+    assert (manifest.build.calibration_sha256, "calibration" in manifest.build.options) == (None, False)
     found = [(r.graph, r.precision, r.replaced_by) for r in gate_of(artifact).refusals]
     assert found == [("decoder", "int4", "int8-weight"), ("decoder", "int8-weight", "fp32")]
     assert any("to int8-weight instead of int4: its outputs are" in step.name for step in steps)
