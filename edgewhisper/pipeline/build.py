@@ -132,6 +132,10 @@ def quantize(
             "pruning and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
         )
     check_replaceable(output)
+    if output.resolve() == Path(artifact).resolve():
+        raise UsageError(
+            f"{output}: is the fp32 artifact, which would be lost; name another folder for the new one"
+        )
     steps = Steps(progress, total=2 + count_steps(plan, options))
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
@@ -158,7 +162,7 @@ def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifac
         )
     if plan.encoder not in ("fp32", "fp16"):
         _LOG.warning(
-            "%s: its convolutions were rewritten for fp32, which is slower and less exact in %s; %s",
+            "%s: its convolutions were rewritten for fp32, which is slower or less exact in %s; %s",
             artifact,
             plan.encoder,
             again,

@@ -116,6 +116,13 @@ def test_a_quantized_artifact_is_not_quantized_again(int8_artifact: Path, tmp_pa
     assert not os.listdir(tmp_path)
 
 
+def test_the_fp32_artifact_is_not_replaced_by_the_quantized_one(fp32_artifact: Path, tmp_path: Path) -> None:
+    before = snapshot(fp32_artifact)
+    with pytest.raises(UsageError, match="which would be lost; name another folder"):
+        quantize(fp32_artifact, fp32_artifact.parent / "." / fp32_artifact.name, INT8)
+    assert snapshot(fp32_artifact) == before
+
+
 def test_nothing_to_convert_is_refused(fp32_artifact: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"fp32: is fp32 already; give another --precision"):
         quantize(fp32_artifact, tmp_path / "out", BuildOptions())
