@@ -9,6 +9,7 @@ the input transform, or once for the windows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .accuracy import quantize_filter
-from .frames import Frames, ceil_div, gather, geometry, in_order, window_positions, with_zero_row
+from .frames import Frames, Geometry, ceil_div, gather, geometry, in_order, window_positions, with_zero_row
 from .nodes import CONTRIB, NodeWriter
 from .patterns import Chain, Convolution, constant_array
 from .points import transforms
@@ -66,20 +67,14 @@ class ChainWriter:
         for index, convolution in enumerate(chain.convolutions):
             followed = index + 1 < len(chain.convolutions)
             ones = index == 0 and has_ones
-            frames = self._convolve(frames, convolution, followed, ones)
-            if not followed:
-                frames = Frames(in_order(nodes, frames), frames.length)
-            bias = None if ones or self._biased_by_product else convolution.bias
-            rows = self._bias_and_gelu(frames.rows, bias, bool(convolution.gelu))
+            frames, biased = self._convolve(frames, convolution, followed, ones)
+            rows = frames.rows if followed else in_order(nodes, frames)
+            rows = self._bias_and_gelu(rows, None if biased else convolution.bias, bool(convolution.gelu))
             keeps_zero = convolution.bias is None or ones
             zero = frames.zero if keeps_zero else None
-            frames = Frames(rows, frames.length, frames.tile, frames.tiles, zero)
+            frames = Frames(rows, frames.length, frames.tile, frames.tiles, zero, keeps_zero)
         y = frames.rows
         return y if chain.transpose is not None else nodes.op("Transpose", y, perm=[0, 2, 1])
-
-    @property
-    def _biased_by_product(self) -> bool:
-        return self._form.int8 and self._form.tile is None
 
     def _frames(self, x: ir.Value, ones: bool) -> Frames:
         """[B, C, T] as rows; with a channel of ones at the end, by whose filter the bias comes for nothing."""
@@ -89,112 +84,127 @@ class ChainWriter:
             x = nodes.op("Pad", x, nodes.integers(0, 0, 0, 0, 1, 0), self._scalar(1))
         return Frames(nodes.op("Transpose", x, perm=[0, 2, 1]), length)
 
-    def _convolve(self, frames: Frames, convolution: Convolution, followed: bool, ones: bool) -> Frames:
-        """One Conv, without the bias unless `ones` has it in a channel; row `zero` of the result is zero where it is followed."""
+    def _convolve(
+        self, frames: Frames, convolution: Convolution, followed: bool, ones: bool
+    ) -> tuple[Frames, bool]:
+        """One Conv, and whether the bias is in it; where it is followed, its last tile sees no frame."""
         nodes, tile = self.nodes, self._form.tile or 1
         where = geometry(nodes, convolution, frames.length)
-        tiles = ceil_div(nodes, where.count, tile)
         zero = None
         if followed:
             # One tile more than any that sees a frame: its inputs are zeros, and so are its outputs, exactly.
-            seen = ceil_div(nodes, nodes.op("Add", frames.length, where.left), convolution.stride)
-            covered = ceil_div(nodes, nodes.op("Max", seen, where.count), tile)
-            tiles = nodes.op("Add", covered, nodes.integer(1))
+            step = tile * convolution.stride
+            padded = nodes.op("Add", frames.length, nodes.integer(where.padding + 2 * step))
+            tiles = nodes.op("Div", padded, nodes.integer(step)) if step > 1 else padded
             zero = nodes.op("Sub", tiles, nodes.integer(1))
+        else:
+            tiles = ceil_div(nodes, where.count, tile)
         filters = _filters(convolution, ones)
+        bias = None if ones else convolution.bias
         name = convolution.weight.name or "weight"
         if self._form.tile is None:
-            rows = self._slices(frames, convolution, tiles, where.left, filters, name)
-            if not followed:
-                return Frames(rows, where.count)
+            rows = self._slices(frames, convolution, tiles, where, filters, name)
+            biased = self._form.int8
         elif convolution.stride == 1:
-            rows = self._winograd(
-                frames, tiles, where.left, transforms(tile, 3), 1, filters, f"{name}.F({tile},3)"
-            )
+            transform, key = transforms(tile, 3), f"{name}.F({tile},3)"
+            rows, biased = self._winograd(frames, tiles, where, transform, 1, filters, bias, key)
         else:
-            rows = self._polyphase(frames, tiles, where.left, filters, name)
-        return Frames(rows, where.count, tile, tiles, zero)
+            rows, biased = self._polyphase(frames, tiles, where, filters, bias, name)
+        return Frames(rows, where.count, tile, tiles, zero), biased or ones
 
     def _slices(
         self,
         frames: Frames,
         convolution: Convolution,
         tiles: ir.Value,
-        left: ir.Value,
+        where: Geometry,
         filters: Float64,
         name: str,
     ) -> ir.Value:
-        """[B, tiles, D] by one product."""
+        """[B, tiles, D] by one product; in INT8 with the bias."""
         nodes = self.nodes
         taps, channels, _ = filters.shape
         positions = window_positions(
-            nodes, tiles, convolution.stride, left, np.arange(taps)[None], "winograd.window"
+            nodes, tiles, convolution.stride, where, np.arange(taps)[None], "winograd.window"
         )
         shape = nodes.integers(0, -1, taps * channels)
         matrix, key = filters.reshape(taps * channels, -1), f"{name}.slices"
         if not self._form.int8:
-            windows = nodes.op("Reshape", gather(nodes, self._padded(frames), positions), shape)
+            windows = nodes.op("Reshape", gather(nodes, self._padded(frames), positions, where.left), shape)
             return nodes.op("MatMul", windows, self._constant(key, matrix))
         rows, scale, zero_point = nodes.op_many("DynamicQuantizeLinear", 3, frames.rows)
         quantized = Frames(rows, frames.length, frames.tile, frames.tiles)
         quantized = with_zero_row(nodes, quantized, zero_point)
-        windows = nodes.op("Reshape", gather(nodes, quantized, positions), shape)
+        windows = nodes.op("Reshape", gather(nodes, quantized, positions, where.left), shape)
         return self._int8_product(windows, scale, zero_point, matrix, key, convolution.bias)
 
     def _winograd(
         self,
         frames: Frames,
         tiles: ir.Value,
-        left: ir.Value,
+        where: Geometry,
         transform: Transforms,
         step: int,
         filters: Float64,
+        bias: ir.Value | None,
         key: str,
-    ) -> ir.Value:
-        """[B, m tiles, D]: the taps `filters` [r, C, D] over every `step`-th frame."""
+    ) -> tuple[ir.Value, bool]:
+        """[B, m tiles, D] and whether the bias is in it: the taps `filters` [r, C, D] over every `step`-th frame."""
         nodes, size = self.nodes, transform.size
         _, channels, outputs = filters.shape
         offsets = step * np.arange(size)[:, None]
         positions = window_positions(
-            nodes, tiles, step * transform.tile, left, offsets, f"winograd.tile_{size}_{step}"
+            nodes, tiles, step * transform.tile, where, offsets, f"winograd.tile_{size}_{step}"
         )
-        blocks = nodes.op(
-            "Reshape", gather(nodes, self._padded(frames), positions), nodes.integers(0, size, -1)
-        )
+        inputs = gather(nodes, self._padded(frames), positions, where.left)
+        blocks = nodes.op("Reshape", inputs, nodes.integers(0, size, -1))
         kind = key.rpartition(".")[2]
         blocks = nodes.op("MatMul", self._constant(f"winograd.{kind}.input", array(transform.input)), blocks)
         blocks = nodes.op("Reshape", blocks, nodes.integers(0, size, -1, channels))
         points = np.einsum("kj,jcd->kcd", array(transform.filter), filters)
-        products = self._per_point(blocks, points, key)
+        products, biased = self._per_point(blocks, points, transform, bias, key)
         products = nodes.op("Reshape", products, nodes.integers(0, size, -1))
         products = nodes.op(
             "MatMul", self._constant(f"winograd.{kind}.output", array(transform.output)), products
         )
-        return nodes.op("Reshape", products, nodes.integers(0, -1, outputs))
+        return nodes.op("Reshape", products, nodes.integers(0, -1, outputs)), biased
 
     def _polyphase(
-        self, frames: Frames, tiles: ir.Value, left: ir.Value, filters: Float64, name: str
-    ) -> ir.Value:
-        """Stride 2: [B, m tiles, D]."""
+        self,
+        frames: Frames,
+        tiles: ir.Value,
+        where: Geometry,
+        filters: Float64,
+        bias: ir.Value | None,
+        name: str,
+    ) -> tuple[ir.Value, bool]:
+        """Stride 2: [B, m tiles, D] and whether the bias is in it."""
         nodes, tile = self.nodes, self._form.tile or 1
         frames = self._padded(frames)
-        outer = self._winograd(
-            frames, tiles, left, transforms(tile, 2), 2, filters[[0, 2]], f"{name}.F({tile},2)"
+        outer, biased = self._winograd(
+            frames, tiles, where, transforms(tile, 2), 2, filters[[0, 2]], bias, f"{name}.F({tile},2)"
         )
         offsets = 2 * np.arange(tile)[:, None] + 1
-        positions = window_positions(nodes, tiles, 2 * tile, left, offsets, f"winograd.middle_{tile}")
-        middle = gather(nodes, frames, positions)  # [B, m, tiles, C]
+        positions = window_positions(nodes, tiles, 2 * tile, where, offsets, f"winograd.middle_{tile}")
+        middle = gather(nodes, frames, positions, max(where.left - 1, 0))  # [B, m, tiles, C]
         middle = nodes.op("Reshape", middle, nodes.integers(0, -1, filters.shape[1]))
-        return nodes.op("Add", outer, self._product(middle, filters[1], f"{name}.middle"))
+        return nodes.op("Add", outer, self._product(middle, filters[1], f"{name}.middle")), biased
 
-    def _per_point(self, blocks: ir.Value, points: Float64, key: str) -> ir.Value:
-        """blocks [B, n, R, C] times points [n, C, D], each by each."""
+    def _per_point(
+        self, blocks: ir.Value, points: Float64, transform: Transforms, bias: ir.Value | None, key: str
+    ) -> tuple[ir.Value, bool]:
+        """blocks [B, n, R, C] times points [n, C, D], each by each, and whether the bias is in it."""
         nodes, (size, channels, _) = self.nodes, points.shape
         if channels <= BATCHED_CHANNELS and not self._form.int8:
-            return nodes.op("MatMul", blocks, self._constant(key, points))
+            return nodes.op("MatMul", blocks, self._constant(key, points)), bias is None
         parts = nodes.op_many("Split", size, blocks, nodes.integers(*[1] * size), axis=1)
         products = [self._product(part, points[k], f"{key}.point_{k}") for k, part in enumerate(parts)]
-        return nodes.op("Concat", *products, axis=1)
+        biased = bias is None or 1 in transform.points
+        if bias is not None and biased:
+            # A^T has a column of ones for point 1: what is added to its product is added to every output of the tile.
+            one = transform.points.index(Fraction(1))
+            products[one] = nodes.op("Add", products[one], bias)
+        return nodes.op("Concat", *products, axis=1), biased
 
     def _product(self, x: ir.Value, matrix: Float64, key: str) -> ir.Value:
         if not self._form.int8:

@@ -24,6 +24,7 @@ class Frames:
         tile: outputs of one tile; 1 where frames are rows in order.
         tiles: R, an int64 scalar; unused where tile is 1.
         zero: the number of a row of zeros, an int64 scalar; None where there is none.
+        zero_tile: whether the last tile is all zeros, so that row i R - 1 is zero for every output i.
     """
 
     rows: ir.Value
@@ -31,14 +32,24 @@ class Frames:
     tile: int = 1
     tiles: ir.Value | None = None
     zero: ir.Value | None = None
+    zero_tile: bool = False
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a Conv's windows lie, as int64 scalars of the graph: output n sees frames stride n - left + (0, 1, 2)."""
+    """Where a Conv's windows lie: output n sees frames stride n - left + (0, 1, 2).
 
-    left: ir.Value
-    count: ir.Value  # outputs
+    Attributes:
+        left: frames of padding before the first one; the most there can be where `computed_left` says how many.
+        computed_left: an int64 scalar of the graph where it depends on the length.
+        padding: the most frames of padding at both ends.
+        count: outputs, an int64 scalar of the graph.
+    """
+
+    left: int
+    computed_left: ir.Value | None
+    padding: int
+    count: ir.Value
 
 
 def geometry(nodes: NodeWriter, convolution: Convolution, length: ir.Value) -> Geometry:
@@ -46,14 +57,16 @@ def geometry(nodes: NodeWriter, convolution: Convolution, length: ir.Value) -> G
     one, stride = nodes.integer(1), nodes.integer(convolution.stride)
     if convolution.auto_pad in ("NOTSET", "VALID"):
         left, right = convolution.pads
-        last = nodes.op("Add", length, nodes.integer(left + right - TAPS))
-        return Geometry(nodes.integer(left), nodes.op("Add", nodes.op("Div", last, stride), one))
+        # (length + left + right - TAPS) // stride + 1
+        last = nodes.op("Add", length, nodes.integer(left + right - TAPS + convolution.stride))
+        count = last if convolution.stride == 1 else nodes.op("Div", last, stride)
+        return Geometry(left, None, left + right, count)
     count = ceil_div(nodes, length, convolution.stride)
     span = nodes.op("Add", nodes.op("Mul", nodes.op("Sub", count, one), stride), nodes.integer(TAPS))
     total = nodes.op("Max", nodes.op("Sub", span, length), nodes.integer(0))
     if convolution.auto_pad == "SAME_LOWER":
         total = nodes.op("Add", total, one)
-    return Geometry(nodes.op("Div", total, nodes.integer(2)), count)
+    return Geometry(1, nodes.op("Div", total, nodes.integer(2)), TAPS - 1, count)
 
 
 def ceil_div(nodes: NodeWriter, value: ir.Value, divisor: int) -> ir.Value:
@@ -74,16 +87,19 @@ def with_zero_row(nodes: NodeWriter, frames: Frames, zero: ir.Value) -> Frames:
     )
 
 
-def gather(nodes: NodeWriter, frames: Frames, positions: ir.Value) -> ir.Value:
-    """The frames at `positions` [...], which may lie before the first or after the last one: [B, ..., C]."""
+def gather(nodes: NodeWriter, frames: Frames, positions: ir.Value, before: int) -> ir.Value:
+    """The frames at `positions` [...], up to `before` frames before the first one or any after the last one: [B, ..., C]."""
     assert frames.zero is not None
-    inside = nodes.op(
-        "And",
-        nodes.op("GreaterOrEqual", positions, nodes.integer(0)),
-        nodes.op("Less", positions, frames.length),
-    )
-    safe = nodes.op("Where", inside, positions, nodes.integer(0))
-    rows = nodes.op("Where", inside, _rows_of(nodes, frames, safe), frames.zero)
+    if frames.tile == 1 and before > 1:
+        positions = nodes.op("Max", positions, nodes.integer(-1))
+    if frames.tile == 1 and frames.tiles is None:
+        # The row of zeros follows the last frame, and is row -1 too.
+        rows = nodes.op("Min", positions, frames.length)
+        return nodes.op("Gather", frames.rows, rows, axis=1)
+    inside = nodes.op("Less", positions, frames.length)
+    if frames.tile > 1 and before > (1 if frames.zero_tile else 0):
+        inside = nodes.op("And", inside, nodes.op("GreaterOrEqual", positions, nodes.integer(0)))
+    rows = nodes.op("Where", inside, _rows_of(nodes, frames, positions), frames.zero)
     return nodes.op("Gather", frames.rows, rows, axis=1)
 
 
@@ -96,19 +112,24 @@ def in_order(nodes: NodeWriter, frames: Frames) -> ir.Value:
 
 
 def window_positions(
-    nodes: NodeWriter, tiles: ir.Value, step: int, left: ir.Value, offsets: NDArray[np.int64], name: str
+    nodes: NodeWriter, tiles: ir.Value, step: int, where: Geometry, offsets: NDArray[np.int64], name: str
 ) -> ir.Value:
     """Positions step u - left + offset for tile u = 0..tiles - 1; `offsets` is a column [n, 1] or a row [1, n]."""
-    first = nodes.op("Mul", nodes.op("Range", nodes.integer(0), tiles, nodes.integer(1)), nodes.integer(step))
-    first = nodes.op("Sub", first, left)
+    limit = nodes.op("Mul", tiles, nodes.integer(step)) if step > 1 else tiles
+    first = nodes.op("Range", nodes.integer(0), limit, nodes.integer(step))
     if offsets.shape[0] == 1:
         first = nodes.op("Unsqueeze", first, nodes.integers(1))
-    return nodes.op("Add", first, nodes.constant(name, offsets))
+    if where.computed_left is not None:
+        first = nodes.op("Sub", first, where.computed_left)
+        return nodes.op("Add", first, nodes.constant(name, offsets))
+    return nodes.op("Add", first, nodes.constant(f"{name}_{where.left}", offsets - where.left))
 
 
 def _rows_of(nodes: NodeWriter, frames: Frames, positions: ir.Value) -> ir.Value:
+    """Row of every position; of position -1, the last row of the output before it."""
     if frames.tile == 1:
         return positions
     tile = nodes.integer(frames.tile)
-    within = nodes.op("Mul", nodes.op("Mod", positions, tile), frames.tiles)
-    return nodes.op("Add", within, nodes.op("Div", positions, tile))
+    within = nodes.op("Mod", positions, tile)
+    whole = nodes.op("Div", nodes.op("Sub", positions, within), tile)
+    return nodes.op("Add", nodes.op("Mul", within, frames.tiles), whole)
