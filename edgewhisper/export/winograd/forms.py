@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .accuracy import quantize_filter
-from .frames import Frames, Geometry, ceil_div, gather, geometry, in_order, window_positions, with_zero_row
+from .frames import Frames, Geometry, ceil_div, geometry, in_order, rows_at, window_positions, with_zero_row
 from .nodes import CONTRIB, NodeWriter
 from .patterns import Chain, Convolution, constant_array
 from .points import transforms
@@ -107,7 +107,11 @@ class ChainWriter:
             biased = self._form.int8
         elif convolution.stride == 1:
             transform, key = transforms(tile, 3), f"{name}.F({tile},3)"
-            rows, biased = self._winograd(frames, tiles, where, transform, 1, filters, bias, key)
+            offsets = np.arange(transform.size)[:, None]
+            positions = window_positions(nodes, tiles, tile, where, offsets, f"winograd.tile_{tile}")
+            frames = self._padded(frames)
+            inputs = nodes.op("Gather", frames.rows, rows_at(nodes, frames, positions, where.left), axis=1)
+            rows, biased = self._winograd(inputs, transform, filters, bias, key)
         else:
             rows, biased = self._polyphase(frames, tiles, where, filters, bias, name)
         return Frames(rows, where.count, tile, tiles, zero), biased or ones
@@ -130,33 +134,23 @@ class ChainWriter:
         shape = nodes.integers(0, -1, taps * channels)
         matrix, key = filters.reshape(taps * channels, -1), f"{name}.slices"
         if not self._form.int8:
-            windows = nodes.op("Reshape", gather(nodes, self._padded(frames), positions, where.left), shape)
+            frames = self._padded(frames)
+            windows = nodes.op("Gather", frames.rows, rows_at(nodes, frames, positions, where.left), axis=1)
+            windows = nodes.op("Reshape", windows, shape)
             return nodes.op("MatMul", windows, self._constant(key, matrix))
         rows, scale, zero_point = nodes.op_many("DynamicQuantizeLinear", 3, frames.rows)
         quantized = Frames(rows, frames.length, frames.tile, frames.tiles)
         quantized = with_zero_row(nodes, quantized, zero_point)
-        windows = nodes.op("Reshape", gather(nodes, quantized, positions, where.left), shape)
+        windows = nodes.op("Gather", quantized.rows, rows_at(nodes, quantized, positions, where.left), axis=1)
+        windows = nodes.op("Reshape", windows, shape)
         return self._int8_product(windows, scale, zero_point, matrix, key, convolution.bias)
 
     def _winograd(
-        self,
-        frames: Frames,
-        tiles: ir.Value,
-        where: Geometry,
-        transform: Transforms,
-        step: int,
-        filters: Float64,
-        bias: ir.Value | None,
-        key: str,
+        self, inputs: ir.Value, transform: Transforms, filters: Float64, bias: ir.Value | None, key: str
     ) -> tuple[ir.Value, bool]:
-        """[B, m tiles, D] and whether the bias is in it: the taps `filters` [r, C, D] over every `step`-th frame."""
+        """Tiles' inputs [B, n, tiles, C] and taps `filters` [r, C, D] -> [B, m tiles, D] and whether the bias is in it."""
         nodes, size = self.nodes, transform.size
         _, channels, outputs = filters.shape
-        offsets = step * np.arange(size)[:, None]
-        positions = window_positions(
-            nodes, tiles, step * transform.tile, where, offsets, f"winograd.tile_{size}_{step}"
-        )
-        inputs = gather(nodes, self._padded(frames), positions, where.left)
         blocks = nodes.op("Reshape", inputs, nodes.integers(0, size, -1))
         kind = key.rpartition(".")[2]
         blocks = nodes.op("MatMul", self._constant(f"winograd.{kind}.input", array(transform.input)), blocks)
@@ -180,13 +174,13 @@ class ChainWriter:
     ) -> tuple[ir.Value, bool]:
         """Stride 2: [B, m tiles, D] and whether the bias is in it."""
         nodes, tile = self.nodes, self._form.tile or 1
-        frames = self._padded(frames)
-        outer, biased = self._winograd(
-            frames, tiles, where, transforms(tile, 2), 2, filters[[0, 2]], bias, f"{name}.F({tile},2)"
-        )
-        offsets = 2 * np.arange(tile)[:, None] + 1
-        positions = window_positions(nodes, tiles, 2 * tile, where, offsets, f"winograd.middle_{tile}")
-        middle = gather(nodes, frames, positions, max(where.left - 1, 0))  # [B, m, tiles, C]
+        frames, transform = self._padded(frames), transforms(tile, 2)
+        offsets = np.concatenate([2 * np.arange(transform.size), 2 * np.arange(tile) + 1])[:, None]
+        positions = window_positions(nodes, tiles, 2 * tile, where, offsets, f"winograd.phases_{tile}")
+        parts = nodes.integers(transform.size, tile)
+        rows = nodes.op_many("Split", 2, rows_at(nodes, frames, positions, where.left), parts, axis=0)
+        inputs, middle = (nodes.op("Gather", frames.rows, row, axis=1) for row in rows)
+        outer, biased = self._winograd(inputs, transform, filters[[0, 2]], bias, f"{name}.F({tile},2)")
         middle = nodes.op("Reshape", middle, nodes.integers(0, -1, filters.shape[1]))
         return nodes.op("Add", outer, self._product(middle, filters[1], f"{name}.middle")), biased
 

@@ -87,20 +87,18 @@ def with_zero_row(nodes: NodeWriter, frames: Frames, zero: ir.Value) -> Frames:
     )
 
 
-def gather(nodes: NodeWriter, frames: Frames, positions: ir.Value, before: int) -> ir.Value:
-    """The frames at `positions` [...], up to `before` frames before the first one or any after the last one: [B, ..., C]."""
+def rows_at(nodes: NodeWriter, frames: Frames, positions: ir.Value, before: int) -> ir.Value:
+    """Rows of the frames at `positions`, which lie up to `before` frames before the first one or anywhere after the last one."""
     assert frames.zero is not None
     if frames.tile == 1 and before > 1:
         positions = nodes.op("Max", positions, nodes.integer(-1))
     if frames.tile == 1 and frames.tiles is None:
         # The row of zeros follows the last frame, and is row -1 too.
-        rows = nodes.op("Min", positions, frames.length)
-        return nodes.op("Gather", frames.rows, rows, axis=1)
+        return nodes.op("Min", positions, frames.length)
     inside = nodes.op("Less", positions, frames.length)
     if frames.tile > 1 and before > (1 if frames.zero_tile else 0):
         inside = nodes.op("And", inside, nodes.op("GreaterOrEqual", positions, nodes.integer(0)))
-    rows = nodes.op("Where", inside, _rows_of(nodes, frames, positions), frames.zero)
-    return nodes.op("Gather", frames.rows, rows, axis=1)
+    return nodes.op("Where", inside, _rows_of(nodes, frames, positions), frames.zero)
 
 
 def in_order(nodes: NodeWriter, frames: Frames) -> ir.Value:
