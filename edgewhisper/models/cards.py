@@ -25,9 +25,12 @@ _MULTILINGUAL_VOCABULARY = 51_865
 _V3_VOCABULARY = 51_866  # one language more
 
 # Bits per matrix element, the scales included: int8 has one scale per row, int4 one float32 per block of 32.
-# Vectors (biases, layer norms) stay as they are; they are too few to matter.
 _MATRIX_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0, "int4": 4 + 32 / 32}
-_VECTOR_BITS = {"fp32": 32, "fp16": 16, "int8": 32, "int4": 32}
+# Vectors (biases, layer norms) and positions are added, not multiplied.
+_VECTOR_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 32.0, "int4": 32.0}
+# int4 leaves the token table in INT8 and the convolutions as they are.
+_TABLE_BITS = _MATRIX_BITS | {"int4": 8.0}
+_CONVOLUTION_BITS = _MATRIX_BITS | {"int4": 32.0}
 PRECISIONS = tuple(_MATRIX_BITS)
 
 
@@ -64,16 +67,24 @@ class ModelCard:
         return sum(map(math.prod, expected_shapes(self.dimensions).values()))
 
     def size(self, precision: str) -> int:
-        """Estimated bytes of the weights, from the dimensions: elements times bits (see the table above); no graph, no
-        tokenizer, and every matrix in the same precision.
+        """Estimated bytes of the weights, from the dimensions: elements times bits (see the tables above); no graph, no
+        tokenizer, convolutions as in the checkpoint.
 
         Args:
             precision: one of `PRECISIONS`.
         """
-        shapes = expected_shapes(self.dimensions).values()
-        matrices = sum(math.prod(shape) for shape in shapes if len(shape) > 1)
-        bits = matrices * _MATRIX_BITS[precision] + (self.parameters - matrices) * _VECTOR_BITS[precision]
+        shapes = expected_shapes(self.dimensions)
+        bits = sum(math.prod(shape) * _bits(name, shape)[precision] for name, shape in shapes.items())
         return round(bits / 8)
+
+
+def _bits(name: str, shape: tuple[int, ...]) -> dict[str, float]:
+    """Precision -> bits of an element of this tensor."""
+    if len(shape) == 1 or "embed_positions" in name:
+        return _VECTOR_BITS
+    if "embed_tokens" in name:
+        return _TABLE_BITS
+    return _CONVOLUTION_BITS if len(shape) == 3 else _MATRIX_BITS
 
 
 def _dimensions(
