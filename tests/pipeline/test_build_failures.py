@@ -16,13 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgewhisper.artifact import (
-    MANIFEST,
-    MEASURED,
-    GraphInfo,
-    load_manifest,
-    verify_file,
-)
+from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, load_manifest, verify_file
 from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.reader import read_checkpoint
@@ -105,12 +99,6 @@ def test_the_checkpoint_is_not_replaced_by_its_artifact(small_checkpoint: Path) 
 
 
 # Failures
-
-
-def test_an_unknown_precision_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'int3'; known are fp32, fp16"):
-        build(small_checkpoint, tmp_path / "out", BuildOptions(precision="int3"))  # type: ignore[arg-type]
-    assert not os.listdir(tmp_path)
 
 
 def test_a_missing_checkpoint_leaves_the_old_artifact(tmp_path: Path, old: Path) -> None:
