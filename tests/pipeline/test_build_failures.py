@@ -23,7 +23,7 @@ from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
-from edgewhisper.pipeline.options import BuildOptions, Ops
+from edgewhisper.pipeline.options import Ops
 from edgewhisper.pipeline.steps import BuildStep
 from tests.pipeline.observing import run_python, snapshot
 
