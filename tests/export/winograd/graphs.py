@@ -15,7 +15,7 @@ Array = NDArray[Any]
 def conv_model(weights: Array, bias: Array | None = None, opset: int = 20, **attributes: Any) -> ir.Model:
     """One Conv, x [B, C, T] -> y, of any batch and length."""
     channels = weights.shape[1] * int(attributes.get("group", 1))
-    graph, x = _graph(channels, opset)
+    graph, x = _graph(channels, opset, weights.dtype)
     writer = NodeWriter(graph, "conv")
     inputs = [writer.constant("w", weights), *([writer.constant("b", bias)] if bias is not None else [])]
     y = writer.op("Conv", x, *inputs, **attributes)
@@ -25,8 +25,8 @@ def conv_model(weights: Array, bias: Array | None = None, opset: int = 20, **att
 def stem_model(
     first: tuple[Array, Array], second: tuple[Array, Array], opset: int = 20, transpose: bool = True
 ) -> ir.Model:
-    """Whisper's stem: Conv . Gelu . Conv (stride 2) . Gelu . Transpose."""
-    graph, y = _graph(first[0].shape[1], opset)
+    """Whisper's stem: Conv . Gelu . Conv (stride 2) . Gelu . Transpose, in the type of the weights."""
+    graph, y = _graph(first[0].shape[1], opset, first[0].dtype)
     graph.opset_imports[CONTRIB] = 1
     writer = NodeWriter(graph, "stem")
     for index, ((w, b), stride) in enumerate(((first, 1), (second, 2))):
@@ -36,6 +36,23 @@ def stem_model(
     if transpose:
         y = writer.op("Transpose", y, perm=[0, 2, 1])
     return _model(graph, writer, y)
+
+
+def exported_model(first: tuple[Array, Array], second: tuple[Array, Array], positions: Array) -> ir.Model:
+    """A stem in the nodes that PyTorch's exporter writes, opset 17: Gelu as Div . Erf . Add . Mul . Mul, then positions."""
+    graph, y = _graph(first[0].shape[1], 17, first[0].dtype)
+    writer = NodeWriter(graph, "/model/encoder")
+    root, one, half = (
+        writer.constant(f"scalar{k}", np.array(value, np.float32)) for k, value in enumerate((2**0.5, 1, 0.5))
+    )
+    for index, ((w, b), stride) in enumerate(((first, 1), (second, 2))):
+        constants = writer.constant(f"conv{index}.weight", w), writer.constant(f"conv{index}.bias", b)
+        geometry = {"group": 1, "dilations": [1], "kernel_shape": [3], "pads": [1, 1], "strides": [stride]}
+        y = writer.op("Conv", y, *constants, **geometry)
+        erf = writer.op("Erf", writer.op("Div", y, root))
+        y = writer.op("Mul", writer.op("Mul", y, writer.op("Add", erf, one)), half)
+    y = writer.op("Transpose", y, perm=[0, 2, 1])
+    return _model(graph, writer, writer.op("Add", y, writer.constant("positions", positions)))
 
 
 def run(model: ir.Model, feed: Mapping[str, Array]) -> Array:
@@ -54,14 +71,14 @@ def op_types(model: ir.Model) -> list[str]:
     return [node.op_type for node in model.graph]
 
 
-def _graph(channels: int, opset: int) -> tuple[ir.Graph, ir.Value]:
+def _graph(channels: int, opset: int, dtype: np.dtype[Any]) -> tuple[ir.Graph, ir.Value]:
     shape = ir.Shape(["batch", channels, "frames"])
-    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.from_numpy(dtype)), shape=shape)
     return ir.Graph([x], [], nodes=[], opset_imports={"": opset}, name="test"), x
 
 
 def _model(graph: ir.Graph, writer: NodeWriter, y: ir.Value) -> ir.Model:
-    y.name, y.type = "y", ir.TensorType(ir.DataType.FLOAT)
+    y.name, y.type = "y", graph.inputs[0].type
     graph.extend(writer.nodes)
     graph.outputs.append(y)
     return ir.Model(graph, ir_version=10)
