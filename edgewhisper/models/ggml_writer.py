@@ -51,8 +51,8 @@ def write_ggml(checkpoint: Checkpoint, path: Path, kind: GgmlKind, mel_filters: 
     Args:
         checkpoint: the model; its vocabulary's base tokens are written, whisper.cpp adds the special ones.
         path: the file, written whole or not at all.
-        kind: how matrices are stored. The two convolutions' weights are float16 in all but "f32"; vectors and position
-            embeddings are always float32.
+        kind: how matrices are stored. The two convolutions' weights are float16 in all but "f32", which whisper.cpp 1.8
+            reads but cannot run on processors; vectors and position embeddings are always float32.
         mel_filters: [n_mels, n_fft / 2 + 1], which whisper.cpp takes from the file.
 
     Raises:
