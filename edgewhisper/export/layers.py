@@ -83,20 +83,10 @@ class Layers:
         self, residual: ir.Value, product: ir.Value, linear: str, norm: str
     ) -> tuple[ir.Value, ir.Value]:
         """residual + product + bias of `linear`; returns that sum and its LayerNorm by `norm`, both [B, S, d]."""
-        outputs = self.graph.op_many(
-            "SkipLayerNormalization",
-            4,
-            product,
-            residual,
-            self.parameter(f"{norm}.weight"),
-            self.parameter(f"{norm}.bias"),
-            self.parameter(f"{linear}.bias"),
-            domain=CONTRIB,
-            epsilon=LAYER_NORM_EPSILON,
-        )
-        normed, mean, deviation, total = outputs
-        mean.name = deviation.name = ""
-        return total, normed
+        biased = self.graph.op("Add", product, self.parameter(f"{linear}.bias"))
+        # Sum, as ONNX Runtime fuses Add with LayerNormalization into SkipLayerNormalization, which is slower for several rows.
+        total = self.graph.op("Sum", residual, biased)
+        return total, self.layer_norm(total, norm)
 
     def feed_forward(self, x: ir.Value, layer: str) -> ir.Value:
         """The MLP of a block without the bias of its second layer: [B, S, d] -> [B, S, d]."""
