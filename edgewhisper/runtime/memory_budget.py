@@ -7,10 +7,13 @@ of whole processes (`edgewhisper transcribe`, one window of 30 s, two threads); 
 from edgewhisper.artifact import Manifest, ModelDimensions
 from edgewhisper.errors import UsageError
 
-# Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale. Unknown precisions count as fp32.
+# Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale, and their sum once packed.
+# The table of int4 has 8 bits. Unknown precisions count as fp32.
 _WEIGHT_BYTES = {
-    "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 0.625,
+    "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 1.15,
 }  # fmt: skip
+# Decoders that read the encoder's keys and values in INT8.
+_INT8_CROSS_KV = {"int8", "int4"}
 # Python, NumPy, ONNX Runtime and the vocabulary, with what their sessions need beside the weights.
 _FLOOR = 70e6
 # While weights are repacked, their mapped source is resident too, as far as it is not dropped yet.
@@ -34,7 +37,9 @@ def transcription_memory(
     encoder_bytes = encoder * _WEIGHT_BYTES.get(encoder_precision, 4.0)
     decoder_bytes = decoder * _WEIGHT_BYTES.get(decoder_precision, 4.0)
     cached = dims.decoder_layers * 2 * width
-    caches = cached * (positions * (1 if decoder_precision == "int8" else 4) + dims.max_target_positions * 4)
+    caches = cached * (
+        positions * (1 if decoder_precision in _INT8_CROSS_KV else 4) + dims.max_target_positions * 4
+    )
     activations = positions * width * 4 * (_ACTIVATIONS_LOW if low_memory else _ACTIVATIONS)
     running = _FLOOR + encoder_bytes + decoder_bytes + caches + activations
     loading = _LOADING_FLOOR + _LOADING_WEIGHTS * decoder_bytes
