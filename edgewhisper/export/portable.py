@@ -2,7 +2,6 @@
 
     Gelu(x)                              -> ai.onnx Gelu(x)
     BiasGelu(x, b)                       -> Gelu(x + b)
-    SkipLayerNormalization(x, s, g, c, b) -> LayerNormalization(x + s + b, g, c), x + s + b
     FusedMatMul(a, b, transB=1)          -> MatMul(a, Transpose(b)); Gemm where b is a constant table, which is not copied so
     MultiHeadAttention(q, k, v)          -> Softmax(scale q k^T) v per head
     Split(x, num_outputs=n)              -> Slice(x) n times, as OpenVINO splits into equal parts only
@@ -51,7 +50,6 @@ class _Lowering:
             "Gelu": lambda node: [self._op("Gelu", node.inputs[0])],
             "GroupQueryAttention": self._group_query_attention,
             "MultiHeadAttention": self._multi_head_attention,
-            "SkipLayerNormalization": self._skip_layer_normalization,
             "Split": self._split,
         }
 
@@ -71,17 +69,6 @@ class _Lowering:
 
     def _bias_gelu(self, node: ir.Node) -> Sequence[ir.Value]:
         return [self._op("Gelu", self._op("Add", *node.inputs))]
-
-    def _skip_layer_normalization(self, node: ir.Node) -> Sequence[ir.Value]:
-        x, skip, scale, shift, bias = (*node.inputs, None)[:5]
-        if any(value.name for value in node.outputs[1:3]):
-            raise self._unsupported("mean and deviation as outputs")
-        total = self._op("Add", x, skip)
-        if bias is not None:
-            total = self._op("Add", total, bias)
-        epsilon = node.attributes.get_float("epsilon", 1e-12)
-        normed = self._op("LayerNormalization", total, scale, shift, axis=-1, epsilon=epsilon)
-        return [normed, normed, normed, total]
 
     def _fused_matmul(self, node: ir.Node) -> Sequence[ir.Value]:
         a, b = node.inputs
