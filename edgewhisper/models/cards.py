@@ -28,9 +28,9 @@ _V3_VOCABULARY = 51_866  # one language more
 _MATRIX_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0, "int4": 4 + 32 / 32}
 # Vectors (biases, layer norms) and positions are added, not multiplied.
 _VECTOR_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 32.0, "int4": 32.0}
-# int4 leaves the token table in INT8 and the convolutions as they are.
-_TABLE_BITS = _MATRIX_BITS | {"int4": 8.0}
-_CONVOLUTION_BITS = _MATRIX_BITS | {"int4": 32.0}
+# The encoder of int4 is INT8, the projections to keys and values that it computes included.
+_ENCODER_BITS = _MATRIX_BITS | {"int4": 8.0}
+_ENCODER_PROJECTIONS = ("encoder_attn.k_proj", "encoder_attn.v_proj")
 PRECISIONS = tuple(_MATRIX_BITS)
 
 
@@ -82,9 +82,8 @@ def _bits(name: str, shape: tuple[int, ...]) -> dict[str, float]:
     """Precision -> bits of an element of this tensor."""
     if len(shape) == 1 or "embed_positions" in name:
         return _VECTOR_BITS
-    if "embed_tokens" in name:
-        return _TABLE_BITS
-    return _CONVOLUTION_BITS if len(shape) == 3 else _MATRIX_BITS
+    in_encoder = name.startswith("encoder.") or any(part in name for part in _ENCODER_PROJECTIONS)
+    return _ENCODER_BITS if in_encoder else _MATRIX_BITS
 
 
 def _dimensions(

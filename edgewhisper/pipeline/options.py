@@ -1,7 +1,7 @@
 """What a build is asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -102,6 +102,10 @@ class Plan:
         return (self.encoder, self.decoder) != ("fp32", "fp32")
 
 
+# Products over a whole window are faster in INT8 than with INT4 weights, and take no more memory.
+_ENCODERS: Mapping[Precision, Precision] = {"int4": "int8-dynamic"}
+
+
 def make_plan(options: BuildOptions) -> Plan:
     """Check the options and fill in the defaults.
 
@@ -126,7 +130,7 @@ def make_plan(options: BuildOptions) -> Plan:
     ):
         if not (math.isfinite(ratio) and 0 <= ratio < 1):
             raise UsageError(f"{name} {ratio}: must be a share from 0 to less than 1, such as 0.25")
-    encoder = options.encoder_precision or options.precision
+    encoder = options.encoder_precision or _ENCODERS.get(options.precision, options.precision)
     plan = Plan(
         encoder="int8-dynamic" if encoder == "int8" else encoder,
         decoder=options.decoder_precision or options.precision,

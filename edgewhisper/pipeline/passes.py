@@ -159,4 +159,6 @@ def _quantize(
             from edgewhisper.quant.weight_only import WeightOnlyOptions, quantize_weights
 
             bits = WEIGHT_BITS[precision]
-            quantize_weights(model, WeightOnlyOptions(bits, options.block_size, options.weight_method))
+            quantize_weights(
+                model, WeightOnlyOptions(bits, options.block_size, options.weight_method, table_bits=bits)
+            )

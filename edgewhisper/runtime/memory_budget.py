@@ -8,9 +8,9 @@ from edgewhisper.artifact import Manifest, ModelDimensions
 from edgewhisper.errors import UsageError
 
 # Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale, and their sum once packed.
-# The table of int4 has 8 bits. Unknown precisions count as fp32.
+# Unknown precisions count as fp32.
 _WEIGHT_BYTES = {
-    "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 1.15,
+    "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 0.9,
 }  # fmt: skip
 # Decoders that read the encoder's keys and values in INT8.
 _INT8_CROSS_KV = {"int8", "int4"}

@@ -68,8 +68,9 @@ def test_sizes_follow_from_parameters() -> None:
     dims = card.dimensions
     positions = (dims.max_source_positions + dims.max_target_positions) * dims.d_model
     assert card.parameters + 3 * positions < card.size("int8") < 1.01 * card.parameters + 3 * positions
-    table = dims.vocab_size * dims.d_model
-    assert table + (card.parameters - table) / 2 < card.size("int4") < card.size("int8")
+    layer = 12 * dims.d_model**2  # four projections of attention and two layers four times as wide
+    encoder = dims.encoder_layers * layer
+    assert encoder + (card.parameters - encoder) / 2 < card.size("int4") < card.size("int8")
 
 
 @pytest.mark.parametrize("name", ["base.en", "BASE.EN", "openai/whisper-base.en", "OpenAI/whisper-base.en"])
