@@ -47,8 +47,9 @@ def exported_model(first: tuple[Array, Array], second: tuple[Array, Array], posi
     )
     for index, ((w, b), stride) in enumerate(((first, 1), (second, 2))):
         constants = writer.constant(f"conv{index}.weight", w), writer.constant(f"conv{index}.bias", b)
-        geometry = {"group": 1, "dilations": [1], "kernel_shape": [3], "pads": [1, 1], "strides": [stride]}
-        y = writer.op("Conv", y, *constants, **geometry)
+        y = writer.op(
+            "Conv", y, *constants, group=1, dilations=[1], kernel_shape=[3], pads=[1, 1], strides=[stride]
+        )
         erf = writer.op("Erf", writer.op("Div", y, root))
         y = writer.op("Mul", writer.op("Mul", y, writer.op("Add", erf, one)), half)
     y = writer.op("Transpose", y, perm=[0, 2, 1])
