@@ -8,8 +8,8 @@ products save. Softmax rounded to uint8 is no alternative: weights of attention 
 
 import onnx_ir as ir
 
-from .builder import CONTRIB
 from .layers import Layers
+from .nodes import CONTRIB
 
 
 def self_attention(layers: Layers, x: ir.Value, name: str, head_dim: int) -> ir.Value:

@@ -7,16 +7,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from .nodes import CONTRIB, NodeWriter
 from .weights import WeightsWriter
 
 OPSET = 20
 IR_VERSION = 10
-CONTRIB = "com.microsoft"
-
-Attribute = int | float | str | Sequence[int]
 
 
-class GraphBuilder:
+class GraphBuilder(NodeWriter):
     """Collects inputs, nodes, initializers and outputs of one graph."""
 
     def __init__(self, name: str, weights: WeightsWriter) -> None:
@@ -36,25 +34,13 @@ class GraphBuilder:
         value.name, value.type, value.shape = name, ir.TensorType(dtype), ir.Shape(shape)
         self._graph.outputs.append(value)
 
-    def op(
-        self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute
-    ) -> ir.Value:
-        """Add a node with one result."""
-        return self.op_many(op_type, 1, *inputs, domain=domain, **attributes)[0]
-
-    def op_many(
-        self, op_type: str, outputs: int, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute
-    ) -> Sequence[ir.Value]:
-        """Add a node with several results."""
+    def _next_name(self, op_type: str) -> str:
         count = self._names.get(op_type, 0)
         self._names[op_type] = count + 1
-        node = ir.node(
-            op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=f"{op_type}_{count}"
-        )
-        for index, value in enumerate(node.outputs):
-            value.name = f"{op_type}_{count}" if outputs == 1 else f"{op_type}_{count}_{index}"
+        return f"{op_type}_{count}"
+
+    def _add(self, node: ir.Node) -> None:
         self._graph.append(node)
-        return node.outputs
 
     def weight(self, key: str, make: Callable[[], NDArray[np.generic]]) -> ir.Value:
         """An initializer in the weights file; see `WeightsWriter.tensor`."""

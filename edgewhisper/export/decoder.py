@@ -4,8 +4,9 @@ import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
 
-from .builder import CONTRIB, GraphBuilder
+from .builder import GraphBuilder
 from .layers import Layers
+from .nodes import CONTRIB
 from .weights import WeightsWriter
 
 FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64

@@ -5,8 +5,9 @@ import onnx_ir as ir
 from edgewhisper.models.checkpoint import Checkpoint
 
 from .attention import self_attention
-from .builder import CONTRIB, GraphBuilder
+from .builder import GraphBuilder
 from .layers import Layers
+from .nodes import CONTRIB
 from .weights import WeightsWriter
 
 FLOAT = ir.DataType.FLOAT

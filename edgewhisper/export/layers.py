@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .builder import CONTRIB, GraphBuilder
+from .builder import GraphBuilder
+from .nodes import CONTRIB
 
 # torch.nn.LayerNorm's default, which Whisper uses.
 LAYER_NORM_EPSILON = 1e-5

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.errors import BuildError
 
-from .builder import CONTRIB, Attribute
+from .nodes import CONTRIB, Attribute
 
 
 def lower(model: ir.Model) -> None:

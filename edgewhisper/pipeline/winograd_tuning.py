@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError
+from edgewhisper.export.nodes import CONTRIB
 from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.accuracy import relative_error
 from edgewhisper.export.winograd.choice import Measured, Method, Precision, Table, TargetTable
-from edgewhisper.export.winograd.nodes import CONTRIB, NodeWriter
+from edgewhisper.export.winograd.nodes import PassWriter
 
 WIDTHS = (384, 512, 768, 1024, 1280)  # tiny, base, small, medium, large
 MELS, FRAMES = 80, 3000
@@ -52,7 +53,7 @@ def stem_model(width: int) -> ir.Model:
         name="hidden", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", "positions", width])
     )
     graph = ir.Graph([x], [], nodes=[], opset_imports={"": OPSET, CONTRIB: 1}, name="stem")
-    writer = NodeWriter(graph, "stem")
+    writer = PassWriter(graph, "stem")
     value = x
     for name, channels, stride in (("conv1", MELS, 1), ("conv2", width, 2)):
         weight = random.normal(size=(width, channels, 3)) / np.sqrt(3 * channels)

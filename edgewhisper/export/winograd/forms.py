@@ -16,9 +16,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ..nodes import CONTRIB
 from .accuracy import quantize_filter
 from .frames import Frames, Geometry, ceil_div, geometry, in_order, rows_at, window_positions, with_zero_row
-from .nodes import CONTRIB, NodeWriter
+from .nodes import PassWriter
 from .patterns import Chain, Convolution, constant_array
 from .points import transforms
 from .transforms import Transforms, array
@@ -53,7 +54,7 @@ class Form:
 class ChainWriter:
     """Writes one chain; its nodes are collected in `nodes`."""
 
-    def __init__(self, nodes: NodeWriter, form: Form) -> None:
+    def __init__(self, nodes: PassWriter, form: Form) -> None:
         self.nodes = nodes
         self._form = form
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .nodes import NodeWriter
+from .nodes import PassWriter
 from .patterns import TAPS, Convolution
 
 
@@ -52,7 +52,7 @@ class Geometry:
     count: ir.Value
 
 
-def geometry(nodes: NodeWriter, convolution: Convolution, length: ir.Value) -> Geometry:
+def geometry(nodes: PassWriter, convolution: Convolution, length: ir.Value) -> Geometry:
     """The windows over `length` frames, for explicit pads and for every auto_pad."""
     one, stride = nodes.integer(1), nodes.integer(convolution.stride)
     if convolution.auto_pad in ("NOTSET", "VALID"):
@@ -69,14 +69,14 @@ def geometry(nodes: NodeWriter, convolution: Convolution, length: ir.Value) -> G
     return Geometry(1, nodes.op("Div", total, nodes.integer(2)), TAPS - 1, count)
 
 
-def ceil_div(nodes: NodeWriter, value: ir.Value, divisor: int) -> ir.Value:
+def ceil_div(nodes: PassWriter, value: ir.Value, divisor: int) -> ir.Value:
     """ceil(value / divisor) of a positive scalar."""
     if divisor == 1:
         return value
     return nodes.op("Div", nodes.op("Add", value, nodes.integer(divisor - 1)), nodes.integer(divisor))
 
 
-def with_zero_row(nodes: NodeWriter, frames: Frames, zero: ir.Value) -> Frames:
+def with_zero_row(nodes: PassWriter, frames: Frames, zero: ir.Value) -> Frames:
     """The same with a row of `zero`, a scalar of the rows' type, at the end."""
     if frames.zero is not None:
         return frames
@@ -87,7 +87,7 @@ def with_zero_row(nodes: NodeWriter, frames: Frames, zero: ir.Value) -> Frames:
     )
 
 
-def rows_at(nodes: NodeWriter, frames: Frames, positions: ir.Value, before: int) -> ir.Value:
+def rows_at(nodes: PassWriter, frames: Frames, positions: ir.Value, before: int) -> ir.Value:
     """Rows of the frames at `positions`, which lie up to `before` frames before the first one or anywhere after the last one."""
     assert frames.zero is not None
     if frames.tile == 1 and before > 1:
@@ -101,7 +101,7 @@ def rows_at(nodes: NodeWriter, frames: Frames, positions: ir.Value, before: int)
     return nodes.op("Where", inside, _rows_of(nodes, frames, positions), frames.zero)
 
 
-def in_order(nodes: NodeWriter, frames: Frames) -> ir.Value:
+def in_order(nodes: PassWriter, frames: Frames) -> ir.Value:
     """All frames, [B, T, C]."""
     if frames.tile == 1:
         return frames.rows
@@ -110,7 +110,7 @@ def in_order(nodes: NodeWriter, frames: Frames) -> ir.Value:
 
 
 def window_positions(
-    nodes: NodeWriter, tiles: ir.Value, step: int, where: Geometry, offsets: NDArray[np.int64], name: str
+    nodes: PassWriter, tiles: ir.Value, step: int, where: Geometry, offsets: NDArray[np.int64], name: str
 ) -> ir.Value:
     """Positions step u - left + offset for tile u = 0..tiles - 1; `offsets` is a column [n, 1] or a row [1, n]."""
     limit = nodes.op("Mul", tiles, nodes.integer(step)) if step > 1 else tiles
@@ -123,7 +123,7 @@ def window_positions(
     return nodes.op("Add", first, nodes.constant(f"{name}_{where.left}", offsets - where.left))
 
 
-def _rows_of(nodes: NodeWriter, frames: Frames, positions: ir.Value) -> ir.Value:
+def _rows_of(nodes: PassWriter, frames: Frames, positions: ir.Value) -> ir.Value:
     """Row of every position; of position -1, the last row of the output before it."""
     if frames.tile == 1:
         return positions

@@ -1,16 +1,13 @@
 """New nodes for a graph that a pass rewrites."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-Attribute = int | float | str | Sequence[int]
-CONTRIB = "com.microsoft"
+from ..nodes import NodeWriter
 
 
-class NodeWriter:
+class PassWriter(NodeWriter):
     """Collects the nodes that replace others; small vocabulary over onnx_ir. `prefix` begins their names."""
 
     def __init__(self, graph: ir.Graph, prefix: str) -> None:
@@ -18,24 +15,13 @@ class NodeWriter:
         self._prefix = prefix
         self.nodes: list[ir.Node] = []
 
-    def op(
-        self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute
-    ) -> ir.Value:
-        """Add a node with one result."""
-        return self.op_many(op_type, 1, *inputs, domain=domain, **attributes)[0]
+    def _next_name(self, op_type: str) -> str:
+        return f"{self._prefix}.{op_type}_{len(self.nodes)}"
 
-    def op_many(
-        self, op_type: str, outputs: int, *inputs: ir.Value | None, domain: str = "", **attributes: Attribute
-    ) -> Sequence[ir.Value]:
-        """Add a node with several results."""
-        name = f"{self._prefix}.{op_type}_{len(self.nodes)}"
-        node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=outputs, name=name)
-        for index, value in enumerate(node.outputs):
-            value.name = name if outputs == 1 else f"{name}_{index}"
+    def _add(self, node: ir.Node) -> None:
         self.nodes.append(node)
-        if domain and domain not in self._graph.opset_imports:
-            self._graph.opset_imports[domain] = 1
-        return node.outputs
+        if node.domain and node.domain not in self._graph.opset_imports:
+            self._graph.opset_imports[node.domain] = 1
 
     def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
         """An initializer; one of this name is used again."""

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .nodes import CONTRIB
+from ..nodes import CONTRIB
 
 MIN_OPSET = 15  # Shape with a range of axes
 TAPS = 3

@@ -9,10 +9,11 @@ import onnx_ir as ir
 
 from edgewhisper.artifact import RewriteInfo
 
+from ..nodes import CONTRIB
 from .accuracy import Number, direct_tiles, relative_error, slices, tiles
 from .choice import Choice, Method, Precision, Table, committed_table
 from .forms import ChainWriter, Form
-from .nodes import CONTRIB, NodeWriter
+from .nodes import PassWriter
 from .patterns import TAPS, Chain, Convolution, constant_array, find_chains
 from .points import TILES, transforms
 
@@ -90,7 +91,7 @@ def _write(graph: ir.Graph, chain: Chain, method: Method, precision: Precision, 
         CONTRIB in graph.opset_imports,
         graph.opset_imports.get("", 0),
     )
-    writer = ChainWriter(NodeWriter(graph, f"{_name(first)}.{method}"), form)
+    writer = ChainWriter(PassWriter(graph, f"{_name(first)}.{method}"), form)
     x = first.node.inputs[0]
     assert x is not None
     y = writer.write(x, chain)

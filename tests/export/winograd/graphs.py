@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgewhisper.export.winograd.nodes import CONTRIB, NodeWriter
+from edgewhisper.export.nodes import CONTRIB
+from edgewhisper.export.winograd.nodes import PassWriter
 
 Array = NDArray[Any]
 
@@ -16,7 +17,7 @@ def conv_model(weights: Array, bias: Array | None = None, opset: int = 20, **att
     """One Conv, x [B, C, T] -> y, of any batch and length."""
     channels = weights.shape[1] * int(attributes.get("group", 1))
     graph, x = _graph(channels, opset, weights.dtype)
-    writer = NodeWriter(graph, "conv")
+    writer = PassWriter(graph, "conv")
     inputs = [writer.constant("w", weights), *([writer.constant("b", bias)] if bias is not None else [])]
     y = writer.op("Conv", x, *inputs, **attributes)
     return _model(graph, writer, y)
@@ -28,7 +29,7 @@ def stem_model(
     """Whisper's stem: Conv . Gelu . Conv (stride 2) . Gelu . Transpose, in the type of the weights."""
     graph, y = _graph(first[0].shape[1], opset, first[0].dtype)
     graph.opset_imports[CONTRIB] = 1
-    writer = NodeWriter(graph, "stem")
+    writer = PassWriter(graph, "stem")
     for index, ((w, b), stride) in enumerate(((first, 1), (second, 2))):
         constants = writer.constant(f"w{index}", w), writer.constant(f"b{index}", b)
         y = writer.op("Conv", y, *constants, pads=[1, 1], strides=[stride], kernel_shape=[3])
@@ -41,7 +42,7 @@ def stem_model(
 def exported_model(first: tuple[Array, Array], second: tuple[Array, Array], positions: Array) -> ir.Model:
     """A stem in the nodes that PyTorch's exporter writes, opset 17: Gelu as Div . Erf . Add . Mul . Mul, then positions."""
     graph, y = _graph(first[0].shape[1], 17, first[0].dtype)
-    writer = NodeWriter(graph, "/model/encoder")
+    writer = PassWriter(graph, "/model/encoder")
     root, one, half = (
         writer.constant(f"scalar{k}", np.array(value, np.float32)) for k, value in enumerate((2**0.5, 1, 0.5))
     )
@@ -78,7 +79,7 @@ def _graph(channels: int, opset: int, dtype: np.dtype[Any]) -> tuple[ir.Graph, i
     return ir.Graph([x], [], nodes=[], opset_imports={"": opset}, name="test"), x
 
 
-def _model(graph: ir.Graph, writer: NodeWriter, y: ir.Value) -> ir.Model:
+def _model(graph: ir.Graph, writer: PassWriter, y: ir.Value) -> ir.Model:
     y.name, y.type = "y", graph.inputs[0].type
     graph.extend(writer.nodes)
     graph.outputs.append(y)
