@@ -16,6 +16,7 @@ from edgewhisper.quant.cross_attention import cross_attentions, values_to_observ
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
 from edgewhisper.runtime.session import SessionSettings
+from tests.decoder_steps import in_drawn_steps, one_at_a_time
 from tests.small_models import SMALL, random_checkpoint
 from tests.static_models import export_static
 
@@ -79,23 +80,13 @@ def test_short_windows_work(small: tuple[Path, Manifest]) -> None:
     assert np.isfinite(logits).all()
 
 
-def one_at_a_time(decoder: Decoder, tokens: list[int]) -> NDArray[np.float32]:
-    decoder.rollback(0)
-    return np.concatenate([decoder.run([token]).copy() for token in tokens])
-
-
 @given(tokens=token_lists, data=st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_logits_do_not_depend_on_how_many_tokens_a_step_takes(
     decoder: Decoder, tokens: list[int], data: st.DataObject
 ) -> None:
     expected = one_at_a_time(decoder, tokens)
-    decoder.rollback(0)
-    rows = []
-    while decoder.length < len(tokens):
-        count = data.draw(st.integers(1, min(16, len(tokens) - decoder.length)))
-        rows.append(decoder.run(tokens[decoder.length : decoder.length + count]).copy())
-    assert np.array_equal(np.concatenate(rows), expected)
+    assert np.array_equal(in_drawn_steps(decoder, tokens, data), expected)
 
 
 @given(tokens=token_lists, rejected=token_lists)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
 from edgewhisper.runtime.session import SessionSettings
+from tests.decoder_steps import in_drawn_steps, one_at_a_time
 from tests.small_models import SMALL, export, random_checkpoint
 
 TWO_THREADS = SessionSettings(threads=2)
@@ -26,23 +26,13 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     return decoder
 
 
-def one_at_a_time(decoder: Decoder, tokens: list[int]) -> NDArray[np.float32]:
-    decoder.rollback(0)
-    return np.concatenate([decoder.run([token]).copy() for token in tokens])
-
-
 @given(tokens=token_lists, data=st.data())
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_logits_do_not_depend_on_how_many_tokens_a_step_takes(
     decoder: Decoder, tokens: list[int], data: st.DataObject
 ) -> None:
     expected = one_at_a_time(decoder, tokens)
-    decoder.rollback(0)
-    rows = []
-    while decoder.length < len(tokens):
-        count = data.draw(st.integers(1, min(16, len(tokens) - decoder.length)))
-        rows.append(decoder.run(tokens[decoder.length : decoder.length + count]).copy())
-    assert np.array_equal(np.concatenate(rows), expected)
+    assert np.array_equal(in_drawn_steps(decoder, tokens, data), expected)
 
 
 @given(
