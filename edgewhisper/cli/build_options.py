@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
@@ -50,6 +51,12 @@ _OPTIONS = (
         help="How the encoder's convolutions are computed; auto is what was measured as fastest for the target.",
     ),
     click.option(
+        "--winograd-table",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="What --winograd auto reads, written by 'edgewhisper winograd --tune -o FILE'. Default: the package's table.",
+    ),
+    click.option(
         "--calibration",
         type=FolderPath(),
         metavar="DIR",
@@ -58,23 +65,17 @@ _OPTIONS = (
     click.option(
         "--calibration-method",
         type=click.Choice(get_args(names.CalibrationMethod)),
-        default="minmax",
-        show_default=True,
-        help="How a range follows from what was observed.",
+        help=f"How a range of static INT8 follows from what was observed. Default: {names.CALIBRATION_METHOD}.",
     ),
     click.option(
         "--block-size",
         type=click.Choice([str(size) for size in names.BLOCK_SIZES]),
-        default="32",
-        show_default=True,
-        help="Weights that share a scale, of int8-weight and int4.",
+        help=f"Weights that share a scale, of int8-weight and int4. Default: {names.BLOCK_SIZE}.",
     ),
     click.option(
         "--weight-method",
         type=click.Choice(get_args(names.WeightMethod)),
-        default="k-quant",
-        show_default=True,
-        help="How the weights of int8-weight and int4 are rounded.",
+        help=f"How the weights of int8-weight and int4 are rounded. Default: {names.WEIGHT_METHOD}.",
     ),
     click.option(
         "--gate",
@@ -112,9 +113,9 @@ def conversion_options(command: Command) -> Command:
     return command
 
 
-def build_options(block_size: str, **values: Any) -> BuildOptions:
+def build_options(block_size: str | None, **values: Any) -> BuildOptions:
     """The command's keyword arguments as one object."""
-    return BuildOptions(block_size=int(block_size), **values)
+    return BuildOptions(block_size=None if block_size is None else int(block_size), **values)
 
 
 def step_printer() -> Progress:

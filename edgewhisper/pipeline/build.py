@@ -64,6 +64,7 @@ def build(
     output = Path(output)
     options = options or BuildOptions()
     plan = make_plan(options)
+    _check_table(options)
     _warn_of_half_precision(plan)
     check_replaceable(output)
     choice = None
@@ -126,6 +127,7 @@ def quantize(
     """
     output = Path(output)
     plan = make_plan(options)
+    _check_table(options)
     _warn_of_half_precision(plan)
     if options.ops != "fused" or options.prunes:
         raise UsageError(
@@ -162,11 +164,20 @@ def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifac
         )
     if plan.encoder not in ("fp32", "fp16"):
         _LOG.warning(
-            "%s: its convolutions were rewritten for fp32, which is slower or less exact in %s; %s",
+            "%s: its convolutions were rewritten for fp32 and stay in fp32, which is slower than in %s; to have them in %s, %s",
             artifact,
+            plan.encoder,
             plan.encoder,
             again,
         )
+
+
+def _check_table(options: BuildOptions) -> None:
+    """Raises UsageError, before any work, where the table of convolutions cannot be used."""
+    if options.winograd_table is not None:
+        from edgewhisper.export.winograd.choice import read_table
+
+        read_table(options.winograd_table)
 
 
 def _warn_of_half_precision(plan: Plan) -> None:

@@ -11,7 +11,7 @@ from .feeds import decoder_feeds, encoder_feeds
 from .gate import LAYER_BOUND, WER_BOUND, GateReport, Refusal, judge_layers, judge_text, next_plan
 from .layer_gate import compare_layers
 from .options import BuildOptions, Plan
-from .passes import Observed, convert_graphs, has_int8_cross_kv, values_to_observe
+from .passes import Observed, convert_graphs, values_to_observe
 from .source import Source
 from .step_mismatch import measure_steps
 from .steps import Steps
@@ -65,7 +65,7 @@ def convert(
     if needs_recordings(plan, options):
         with steps("transcribe the calibration recordings") as advance:
             calibration = collect(source, options.calibration, advance)
-    if calibration is not None and needs_statistics(plan):
+    if calibration is not None and plan.has_scales:
         with steps("observe activations") as advance:
             observed = _observe(source, plan, calibration, advance)
     texts = None
@@ -85,7 +85,7 @@ def convert(
                 continue
         if refusals:
             gate = replace(gate or GateReport(LAYER_BOUND, WER_BOUND, None), refusals=refusals)
-        sha256 = calibration.sha256 if calibration is not None and needs_statistics(plan) else None
+        sha256 = calibration.sha256 if calibration is not None and plan.has_scales else None
         return Conversion(graphs, plan, sha256, gate)
 
 
@@ -137,12 +137,7 @@ def compares_text(model: ModelInfo, options: BuildOptions) -> bool:
 
 def needs_recordings(plan: Plan, options: BuildOptions) -> bool:
     """Whether the plan needs calibration data: for scales, or to compare graphs on."""
-    return needs_statistics(plan) or (plan.is_converted and options.gate != "off")
-
-
-def needs_statistics(plan: Plan) -> bool:
-    """Whether passes of the plan need to know what values the fp32 graphs compute."""
-    return plan.decoder == "int8" or has_int8_cross_kv(plan)
+    return plan.has_scales or (plan.is_converted and options.gate != "off")
 
 
 def count_steps(plan: Plan, options: BuildOptions) -> int:
@@ -151,7 +146,7 @@ def count_steps(plan: Plan, options: BuildOptions) -> int:
     compares_text = options.gate == "text" and (plan.is_converted or options.prunes)
     return (
         needs_recordings(plan, options)
-        + needs_statistics(plan)
+        + plan.has_scales
         + 1
         + 2 * compares_text
         + compares * (1 + (plan.decoder == "int8-dynamic"))

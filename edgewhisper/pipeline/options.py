@@ -18,6 +18,9 @@ CalibrationMethod = Literal["minmax", "percentile", "entropy"]
 WeightMethod = Literal["round-to-nearest", "k-quant"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CALIBRATION_METHOD: CalibrationMethod = "minmax"
+BLOCK_SIZE = 32
+WEIGHT_METHOD: WeightMethod = "k-quant"
 # What the next safer precision of a graph is, where one costs too much accuracy.
 SAFER: dict[Precision, Precision] = {
     "int4": "int8-weight",
@@ -41,10 +44,11 @@ class BuildOptions:
         target: the processor to build for; None: this machine's.
         ops: "portable" graphs hold plain ONNX operators only, for providers without ONNX Runtime's own.
         winograd: how the encoder's convolutions are computed.
+        winograd_table: what "auto" reads, as `edgewhisper winograd --tune` writes it; None: the package's table.
         calibration: a folder of recordings; None: the bundled ones.
-        calibration_method: how the range of a static INT8 activation follows from what was observed.
-        block_size: weights that share a scale, of "int8-weight" and "int4".
-        weight_method: how the weights of "int8-weight" and "int4" are rounded.
+        calibration_method: how the range of a static INT8 activation follows from what was observed; None: "minmax".
+        block_size: weights that share a scale, of "int8-weight" and "int4"; None: 32.
+        weight_method: how the weights of "int8-weight" and "int4" are rounded; None: "k-quant".
         gate: what is compared with fp32 before the artifact is accepted: layers, layers and text, or nothing.
         evaluation: a folder of recordings with transcripts, for the gate's text; None: the bundled ones.
         on_loss: what happens when the gate refuses: fail, or take the next safer precision.
@@ -60,10 +64,11 @@ class BuildOptions:
     target: Target | None = None
     ops: Ops = "fused"
     winograd: Winograd = "auto"
+    winograd_table: Path | None = None
     calibration: Path | None = None
-    calibration_method: CalibrationMethod = "minmax"
-    block_size: int = 32
-    weight_method: WeightMethod = "k-quant"
+    calibration_method: CalibrationMethod | None = None
+    block_size: int | None = None
+    weight_method: WeightMethod | None = None
     gate: Gate = "layers"
     evaluation: Path | None = None
     on_loss: OnLoss = "fail"
@@ -75,7 +80,12 @@ class BuildOptions:
     @property
     def prunes(self) -> bool:
         """Whether something is to be removed of the checkpoint."""
-        return self.prune_vocabulary is not None or self.prune_heads > 0 or self.prune_feed_forward > 0
+        return self.prune_vocabulary is not None or self.prunes_structure
+
+    @property
+    def prunes_structure(self) -> bool:
+        """Whether heads or feed-forward units are to be removed."""
+        return self.prune_heads > 0 or self.prune_feed_forward > 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,16 @@ class Plan:
     def targeted(self) -> bool:
         """Whether the graphs suit only processors of the target."""
         return self.target == "cuda" or self.encoder in _TARGETED or self.decoder in _TARGETED
+
+    @property
+    def has_int8_cross_kv(self) -> bool:
+        """Whether the encoder writes its keys and values in INT8: they are as large as a small model's decoder."""
+        return self.decoder in ("int8", "int4") and self.target != "cuda"
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether scales are fixed when the graphs are built, from what the fp32 graphs compute."""
+        return self.decoder == "int8" or self.has_int8_cross_kv
 
     @property
     def is_converted(self) -> bool:
@@ -118,11 +138,13 @@ def make_plan(options: BuildOptions) -> Plan:
     _check_name("target", options.target or host_target(), TARGETS)
     _check_name("ops", options.ops, get_args(Ops))
     _check_name("winograd", options.winograd, get_args(Winograd))
-    _check_name("calibration method", options.calibration_method, get_args(CalibrationMethod))
-    _check_name("weight method", options.weight_method, get_args(WeightMethod))
+    _check_name(
+        "calibration method", options.calibration_method or CALIBRATION_METHOD, get_args(CalibrationMethod)
+    )
+    _check_name("weight method", options.weight_method or WEIGHT_METHOD, get_args(WeightMethod))
     _check_name("gate", options.gate, get_args(Gate))
     _check_name("on-loss", options.on_loss, get_args(OnLoss))
-    if options.block_size not in BLOCK_SIZES:
+    if options.block_size is not None and options.block_size not in BLOCK_SIZES:
         raise UsageError(f"block size {options.block_size}: choose one of {_listed(BLOCK_SIZES)}")
     for name, ratio in (
         ("prune-heads", options.prune_heads),
@@ -137,6 +159,10 @@ def make_plan(options: BuildOptions) -> Plan:
         target=options.target or host_target(),
     )
     _check_together(options, plan)
+    if (
+        plan.is_converted or options.max_ram is None
+    ):  # a limit of memory may still choose another precision than fp32
+        _check_used(options, plan)
     return plan
 
 
@@ -167,6 +193,32 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError("--evaluation is for the gate of the text; add --gate text, or leave it out")
 
 
+def _check_used(options: BuildOptions, plan: Plan) -> None:
+    """Refuse an option that would change nothing: whoever gave it expects something else."""
+    precisions = {plan.encoder, plan.decoder}
+    if options.calibration is not None and not (
+        plan.has_scales or (plan.is_converted and options.gate != "off") or options.prunes_structure
+    ):
+        raise UsageError(
+            "--calibration: nothing needs recordings in this build; take it with --precision int8 or int4, or leave it out"
+        )
+    if options.calibration_method is not None and plan.decoder != "int8":
+        raise UsageError(
+            f"--calibration-method is for a decoder in static INT8, not in {plan.decoder}; take --precision int8, or leave it out"
+        )
+    for name, value in (("block-size", options.block_size), ("weight-method", options.weight_method)):
+        if value is not None and not precisions & {"int8-weight", "int4"}:
+            raise UsageError(
+                f"--{name} is for precisions int8-weight and int4; take one of them, or leave it out"
+            )
+    if options.winograd_table is not None and (
+        options.winograd != "auto" or options.ops == "portable" or plan.target == "cuda"
+    ):
+        raise UsageError(
+            "--winograd-table is what --winograd auto reads, for processors and fused operators; leave it out"
+        )
+
+
 def safer(plan: Plan, graph: str) -> Plan | None:
     """The plan with `graph` ("encoder" or "decoder") one precision safer; None where it is fp32 already."""
     current = plan.encoder if graph == "encoder" else plan.decoder
@@ -191,11 +243,15 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
         "winograd": options.winograd,
     }
     precisions = {plan.encoder, plan.decoder}
-    if plan.decoder in ("int8", "int4"):
+    if options.winograd_table is not None:
+        recorded["winograd_table"] = "own table"
+    if plan.has_scales:
         recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"
-        recorded["calibration_method"] = options.calibration_method
+    if plan.decoder == "int8":
+        recorded["calibration_method"] = options.calibration_method or CALIBRATION_METHOD
     if precisions & {"int8-weight", "int4"}:
-        recorded |= {"block_size": str(options.block_size), "weight_method": options.weight_method}
+        recorded["block_size"] = str(options.block_size or BLOCK_SIZE)
+        recorded["weight_method"] = options.weight_method or WEIGHT_METHOD
     if options.prune_vocabulary is not None:
         recorded["prune_vocabulary"] = options.prune_vocabulary
     for name, ratio in (

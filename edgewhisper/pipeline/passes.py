@@ -1,6 +1,6 @@
 """The passes that turn fp32 graphs into smaller and faster ones, in the order in which they apply."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +10,7 @@ from edgewhisper.errors import MissingDependencyError
 from edgewhisper.quant.targets import number_formats
 
 from .embedding_table import locate_embedding, table_name
-from .options import BuildOptions, Plan, Precision
+from .options import BLOCK_SIZE, CALIBRATION_METHOD, WEIGHT_METHOD, BuildOptions, Plan, Precision
 from .source import Source
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgewhisper.quant.calibration import Statistics
 
 WEIGHTS_FILE = "weights.bin"
-_CHOSEN_BEFORE = "chosen for fp32 and quantized later"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
 
 
@@ -29,11 +28,6 @@ class Observed:
 
     encoder: "Mapping[str, Statistics]" = field(default_factory=dict)
     decoder: "Mapping[str, Statistics]" = field(default_factory=dict)
-
-
-def has_int8_cross_kv(plan: Plan) -> bool:
-    """Whether the encoder writes its keys and values in INT8: they are as large as a small model's decoder."""
-    return plan.decoder in ("int8", "int4") and plan.target != "cuda"
 
 
 def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]:
@@ -46,7 +40,7 @@ def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]
     )
     encoded: list[str] = []
     decoded: list[str] = []
-    if has_int8_cross_kv(plan):
+    if plan.has_int8_cross_kv:
         encoded, decoded = cross_attention.values_to_observe(encoder, decoder)
     if plan.decoder == "int8":
         decoded = [*decoded, *static.inputs_to_observe(decoder)]
@@ -84,14 +78,16 @@ def convert_graphs(
     }
     precisions = {"encoder": plan.encoder, "decoder": plan.decoder}
     statistics = observed.decoder
-    if has_int8_cross_kv(plan):
+    if plan.has_int8_cross_kv:
         from edgewhisper.quant.cross_attention import quantize_cross_kv
 
         statistics = quantize_cross_kv(
             models["encoder"], models["decoder"], observed.encoder, statistics, number_formats(plan.target)
         )
+    earlier = source.graphs["encoder"].rewrites
+    kept = _rewritten_nodes(models["encoder"], earlier)
     for name, model in models.items():
-        _quantize(model, precisions[name], plan, options, statistics)
+        _quantize(model, precisions[name], plan, options, statistics, kept)
     # Last, as its products choose their own precision and are no linear layers to quantize.
     rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     graphs = {}
@@ -110,11 +106,13 @@ def convert_graphs(
             if name in tables:
                 table = locate_embedding(model, tables[name], weights, source.dimensions.d_model)
                 graphs[name] = replace(graphs[name], embedding=table.values, embedding_scales=table.scales)
-    earlier = source.graphs["encoder"].rewrites
-    if plan.encoder not in ("fp32", "fp16"):
-        # Their products are linear layers like others by now.
-        earlier = tuple(replace(info, error=None, reason=_CHOSEN_BEFORE) for info in earlier)
     return graphs | {"encoder": replace(graphs["encoder"], rewrites=(*earlier, *rewrites))}
+
+
+def _rewritten_nodes(model: "ir.Model", rewrites: Iterable[RewriteInfo]) -> "frozenset[ir.Node]":
+    """What the products of convolutions that were rewritten for fp32 are made of: transforms for fp32, too coarse in INT8."""
+    prefixes = tuple(f"{info.node}." for info in rewrites if info.method != "none")
+    return frozenset(node for node in model.graph if (node.name or "").startswith(prefixes))
 
 
 def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) -> tuple[RewriteInfo, ...]:
@@ -122,13 +120,15 @@ def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) 
     if options.ops == "portable" or options.winograd == "off":
         return ()
     from edgewhisper.export.winograd import rewrite
+    from edgewhisper.export.winograd.choice import read_table
 
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     if plan.encoder == "fp16" and plan.target == "cuda":
         precision = "fp16"
     if plan.encoder == "int8-dynamic":
         precision = "int8"
-    return rewrite(model, options.winograd, plan.target, precision)
+    table = None if options.winograd_table is None else read_table(options.winograd_table)
+    return rewrite(model, options.winograd, plan.target, precision, table)
 
 
 def _quantize(
@@ -137,8 +137,9 @@ def _quantize(
     plan: Plan,
     options: BuildOptions,
     statistics: "Mapping[str, Statistics]",
+    kept: "frozenset[ir.Node]",
 ) -> None:
-    """Bring one graph into a precision, in place."""
+    """Bring one graph into a precision, in place; nodes in `kept` stay in fp32."""
     match precision:
         case "fp32":
             return
@@ -149,16 +150,15 @@ def _quantize(
         case "int8-dynamic":
             from edgewhisper.quant.dynamic import quantize_dynamic
 
-            quantize_dynamic(model, number_formats(plan.target))
+            quantize_dynamic(model, number_formats(plan.target), kept)
         case "int8":
             from edgewhisper.quant.static import StaticOptions, quantize_static
 
-            static = StaticOptions(range_method=options.calibration_method)
+            static = StaticOptions(range_method=options.calibration_method or CALIBRATION_METHOD)
             quantize_static(model, statistics, number_formats(plan.target), static)
         case "int8-weight" | "int4":
             from edgewhisper.quant.weight_only import WeightOnlyOptions, quantize_weights
 
             bits = WEIGHT_BITS[precision]
-            quantize_weights(
-                model, WeightOnlyOptions(bits, options.block_size, options.weight_method, table_bits=bits)
-            )
+            block_size, method = options.block_size or BLOCK_SIZE, options.weight_method or WEIGHT_METHOD
+            quantize_weights(model, WeightOnlyOptions(bits, block_size, method, table_bits=bits), kept)

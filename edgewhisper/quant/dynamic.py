@@ -7,7 +7,7 @@ weights as uint8 once, when the session loads, and multiplies by `udot`, which i
 has measured it yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
@@ -17,17 +17,17 @@ from .table import table_product
 from .targets import NumberFormats
 
 
-def quantize_dynamic(model: ir.Model, formats: NumberFormats) -> None:
+def quantize_dynamic(model: ir.Model, formats: NumberFormats, kept: Collection[ir.Node] = ()) -> None:
     """Replace every product with a constant matrix by an INT8 product, in place.
 
     Weights get a scale per output channel. Layers that read the same value share its quantization; a bias that is added on its own
-    moves into the product.
+    moves into the product. Nodes in `kept` stay as they are.
 
     Raises:
         BuildError: the graph is quantized already.
     """
     inputs: dict[ir.Value, Sequence[ir.Value]] = {}
-    for layer in linear_layers(model):
+    for layer in linear_layers(model, kept):
         x = layer.nodes[0].inputs[0]  # not layer.input: the node that made it may have been replaced
         assert x is not None
         if x not in inputs:

@@ -4,7 +4,7 @@ A layer is found by its structure, `MatMul(x, W)` with a constant matrix and per
 exporters have them too. A bias that is added elsewhere (BiasGelu, SkipLayerNormalization, MultiHeadAttention) stays there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +64,17 @@ class LinearLayer:
         )
 
 
-def linear_layers(model: ir.Model) -> list[LinearLayer]:
+def linear_layers(model: ir.Model, kept: Collection[ir.Node] = ()) -> list[LinearLayer]:
     """The linear layers of a graph with fp32 or fp16 weights, in the order of its nodes.
+
+    Args:
+        model: the graph.
+        kept: nodes that are to stay as they are.
 
     Raises:
         BuildError: the graph has none but quantized ones.
     """
-    candidates = (_layer(node) for node in model.graph)
+    candidates = (_layer(node) for node in model.graph if node not in kept)
     layers = [layer for layer in candidates if layer is not None]
     quantized = next((node.op_type for node in model.graph if node.op_type in _QUANTIZED), None)
     if quantized is not None and not layers:

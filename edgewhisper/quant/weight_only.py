@@ -6,6 +6,7 @@ The output head's FusedMatMul(transB=1) multiplies by the token embedding [vocab
 wants: the runtime reads embedding rows from the tensors of the head, so that the table is stored once.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -40,15 +41,15 @@ class WeightOnlyOptions:
     table_bits: int = 8
 
 
-def quantize_weights(model: ir.Model, options: WeightOnlyOptions) -> None:
-    """Quantize the weights of every linear layer in place.
+def quantize_weights(model: ir.Model, options: WeightOnlyOptions, kept: Collection[ir.Node] = ()) -> None:
+    """Quantize the weights of every linear layer in place, but of those in `kept`.
 
     Raises:
         UsageError: a number of bits or a block size that ONNX Runtime has not, or has not exactly.
         BuildError: the graph is quantized already.
     """
     _check(options)
-    for layer in linear_layers(model):
+    for layer in linear_layers(model, kept):
         weights = _quantized_weights(model.graph, layer, options)
         layer.replace(model.graph, [_product(layer, weights)])
         remove_unused_initializers(model.graph)

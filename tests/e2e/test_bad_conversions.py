@@ -96,6 +96,8 @@ def test_a_model_that_is_quantized_is_not_quantized_again(
         (["--max-ram", "30M"], ["30 MB", "take a smaller model"]),
         (["--max-ram", "lots"], ["lots", "256M"]),
         (["--winograd", "F5"], ["F5"]),
+        (["--winograd-table", "nowhere.json"], ["nowhere.json", "cannot be read"]),
+        (["--precision", "int8", "--block-size", "16"], ["--block-size", "int4"]),
         (["--ops", "portable", "--precision", "int8"], ["portable", "fp32"]),
         (["--prune-heads", "1.5"], ["prune-heads", "1.5"]),
         (["--prune-vocabulary", "everything"], ["everything", "languages:"]),

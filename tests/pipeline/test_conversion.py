@@ -10,6 +10,8 @@ import pytest
 
 from edgewhisper.artifact import MEASURED, load_manifest
 from edgewhisper.errors import BuildError, UsageError
+from edgewhisper.export.model_file import load_model
+from edgewhisper.export.winograd.choice import Measured, Table, TargetTable
 from edgewhisper.pipeline import gate as gate_module
 from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.gate import GateReport
@@ -144,10 +146,48 @@ def test_convolutions_that_were_rewritten_for_fp32_are_said_to_be(
         quantize(rewritten, tmp_path / "out", BuildOptions(precision="int8", winograd="slices"))
     assert not caplog.text
     quantized = quantize(rewritten, tmp_path / "int8", BuildOptions(precision="int8"))
-    assert "were rewritten for fp32" in caplog.text
-    rewrites = load_manifest(quantized).graph("encoder").rewrites
-    assert {rewrite.method for rewrite in rewrites} == {"F(4,3)", "F(4,2) of the outer taps"}
-    assert all(rewrite.error is None and rewrite.reason for rewrite in rewrites)
+    assert "were rewritten for fp32 and stay in fp32" in caplog.text
+    before, after = (load_manifest(folder).graph("encoder").rewrites for folder in (rewritten, quantized))
+    assert {rewrite.method for rewrite in after} == {"F(4,3)", "F(4,2) of the outer taps"}
+    assert before == after
+
+
+def test_convolutions_that_were_rewritten_for_fp32_stay_in_fp32(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """INT8 with one scale for all points of F(6,3) would double their error."""
+    rewritten = build(small_checkpoint, tmp_path / "fp32", BuildOptions(winograd="F6"), parity=False)
+    quantized = quantize(rewritten, tmp_path / "int8", BuildOptions(precision="int8", gate="off"))
+    stems: set[str] = set()
+    others: set[str] = set()
+    for node in load_model(quantized / "encoder.onnx").graph:
+        (stems if ".F6." in (node.name or "") else others).add(node.op_type)
+    assert "MatMul" in stems
+    assert "MatMulIntegerToFloat" in others - stems
+
+
+def test_a_table_of_ones_own_decides_what_auto_takes(small_checkpoint: Path, tmp_path: Path) -> None:
+    measured: dict[str, tuple[Measured, ...]] = {"fp32": (Measured(16, "F2", 1.5),)}
+    table = tmp_path / "table.json"
+    table.write_text(Table(host_target(), {host_target(): TargetTable("this machine", measured)}).to_json())
+    artifact = build(
+        small_checkpoint, tmp_path / "own", BuildOptions(winograd_table=table, gate="off"), parity=False
+    )
+    manifest = load_manifest(artifact)
+    assert [info.method for info in manifest.graph("encoder").rewrites] == [
+        "F(2,3)",
+        "F(2,2) of the outer taps",
+    ]
+    assert [info.reason for info in manifest.graph("encoder").rewrites] == [None, None]
+    assert manifest.build.options["winograd_table"] == "own table"
+
+
+def test_a_file_that_is_no_table_is_refused_before_any_work(small_checkpoint: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.json"
+    table.write_text("[]")
+    with pytest.raises(UsageError, match=r"table\.json: is no table of convolutions"):
+        build(small_checkpoint, tmp_path / "out", BuildOptions(winograd_table=table), parity=False)
+    assert os.listdir(tmp_path) == ["table.json"]
 
 
 def test_half_precision_for_a_processor_is_warned_of(

@@ -58,6 +58,20 @@ def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, An
         ({"precision": "int8", "ops": "portable"}, "--ops portable is for fp32 graphs"),
         ({"winograd": "F4", "ops": "portable"}, "--winograd with --ops portable"),
         ({"evaluation": Path("speech")}, "--evaluation is for the gate of the text"),
+        ({"calibration": Path("speech")}, "--calibration: nothing needs recordings in this build"),
+        (
+            {"precision": "int8-weight", "gate": "off", "calibration": Path("speech")},
+            "--calibration: nothing needs recordings",
+        ),
+        ({"precision": "int4", "calibration_method": "entropy"}, "a decoder in static INT8, not in int4"),
+        ({"precision": "int8", "block_size": 16}, "--block-size is for precisions int8-weight and int4"),
+        ({"precision": "int8", "weight_method": "k-quant"}, "--weight-method is for precisions int8-weight"),
+        ({"winograd": "F4", "winograd_table": Path("t.json")}, "--winograd-table is what --winograd auto"),
+        ({"ops": "portable", "winograd_table": Path("t.json")}, "--winograd-table is what --winograd auto"),
+        (
+            {"target": "cuda", "precision": "fp16", "winograd_table": Path("t.json")},
+            "--winograd-table is what --winograd auto",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) -> None:
@@ -65,6 +79,24 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) 
         make_plan(BuildOptions(**options))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "int8-weight", "calibration": Path("speech")},
+        {"prune_heads": 0.1, "calibration": Path("speech")},
+        {"max_ram": 10**9, "calibration": Path("speech"), "calibration_method": "entropy"},
+        {"precision": "int8", "decoder_precision": "int4", "block_size": 16, "weight_method": "k-quant"},
+        {"encoder_precision": "int8-weight", "block_size": 64},
+        {"precision": "int8", "winograd_table": Path("table.json")},
+    ],
+)
+def test_what_a_build_uses_or_may_use_is_accepted(options: dict[str, Any]) -> None:
+    planned = {
+        key: options[key] for key in options.keys() & {"precision", "encoder_precision", "decoder_precision"}
+    }
+    assert make_plan(BuildOptions(**options)) == make_plan(BuildOptions(**planned))
 
 
 GRAPHS = st.sampled_from(["encoder", "decoder"])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal, get_args
 
 from edgewhisper.artifact import parse_json
@@ -58,6 +59,18 @@ class Table:
 def committed_table() -> Table:
     """The table that is part of the package."""
     return parse_table(files(__package__).joinpath("table.json").read_text(), "table.json")
+
+
+def read_table(path: Path) -> Table:
+    """The table in a file that `edgewhisper winograd --tune` wrote.
+
+    Raises:
+        UsageError: it cannot be read, or is no table.
+    """
+    try:
+        return parse_table(path.read_text(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def parse_table(text: str, where: str) -> Table:
