@@ -76,7 +76,7 @@ def export_static(
     formats = number_formats(target)
     if cross:
         observed = observe(source / "encoder.onnx", encoded, encoder_feeds(manifest))
-        statistics = quantize_cross_kv(encoder, decoder, observed, statistics, formats)
+        statistics = quantize_cross_kv(encoder, decoder, observed, statistics, formats).statistics
     quantize_static(decoder, statistics, formats, options or StaticOptions())
     graphs = dict(manifest.graphs)
     with WeightsWriter(folder / "weights.bin") as weights:

@@ -34,9 +34,8 @@ _OPTIONS = (
     click.option(
         "--precision",
         type=click.Choice(names.PRECISIONS),
-        default="fp32",
-        show_default=True,
-        help="Of the weights and products; int8 is dynamic for the encoder, static for the decoder.",
+        help="Of the weights and products; int8 is dynamic for the encoder, static for the decoder. Default: fp32, or what "
+        "fits --max-ram.",
     ),
     click.option("--encoder-precision", type=click.Choice(names.PRECISIONS), help="Of the encoder alone."),
     click.option("--decoder-precision", type=click.Choice(names.PRECISIONS), help="Of the decoder alone."),

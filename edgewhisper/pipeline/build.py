@@ -21,6 +21,7 @@ from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
 from .parity_process import compare_graphs, run_reference
+from .recordings import list_recordings
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
 from .steps import Progress, Steps
@@ -64,7 +65,7 @@ def build(
     output = Path(output)
     options = options or BuildOptions()
     plan = make_plan(options)
-    _check_table(options)
+    _check_inputs(options)
     _warn_of_half_precision(plan)
     check_replaceable(output)
     choice = None
@@ -127,7 +128,7 @@ def quantize(
     """
     output = Path(output)
     plan = make_plan(options)
-    _check_table(options)
+    _check_inputs(options)
     _warn_of_half_precision(plan)
     if options.ops != "fused" or options.prunes:
         raise UsageError(
@@ -158,10 +159,9 @@ def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifac
     if not source.is_rewritten:
         return
     again = "quantize an artifact that was built with --winograd off"
-    if options.winograd != "auto":
-        raise UsageError(
-            f"--winograd {options.winograd}: the convolutions of {artifact} are rewritten already; {again}"
-        )
+    if options.winograd != "auto" or options.winograd_table is not None:
+        given = "--winograd-table" if options.winograd_table else f"--winograd {options.winograd}"
+        raise UsageError(f"{given}: the convolutions of {artifact} are rewritten already; {again}")
     if plan.encoder not in ("fp32", "fp16"):
         _LOG.warning(
             "%s: its convolutions were rewritten for fp32 and stay in fp32, which is slower than in %s; to have them in %s, %s",
@@ -172,12 +172,16 @@ def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifac
         )
 
 
-def _check_table(options: BuildOptions) -> None:
-    """Raises UsageError, before any work, where the table of convolutions cannot be used."""
+def _check_inputs(options: BuildOptions) -> None:
+    """Raises UsageError, before any work, where a file or folder that the options name cannot be used."""
     if options.winograd_table is not None:
         from edgewhisper.export.winograd.choice import read_table
 
         read_table(options.winograd_table)
+    if options.calibration is not None:
+        list_recordings(options.calibration, "--calibration")
+    if options.evaluation is not None:
+        read_transcripts(options.evaluation)
 
 
 def _warn_of_half_precision(plan: Plan) -> None:
@@ -251,10 +255,15 @@ def _finish(
             source.manifest(conversion.graphs),
             recorded_options(options, conversion.plan),
             target,
-            conversion.calibration_sha256,
+            conversion.calibration_sha256 or _pruned_by(checks.pruning),
             folder,
         )
     write_measurements(folder, Measurements(checks.parity, steps.seconds, conversion.gate, checks.pruning))
+
+
+def _pruned_by(pruning: Pruning | None) -> str | None:
+    """The checksum of the recordings that decided what was removed."""
+    return pruning.structure.calibration_sha256 if pruning and pruning.structure else None
 
 
 def _pruning_steps(options: BuildOptions) -> int:

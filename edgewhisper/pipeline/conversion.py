@@ -1,17 +1,31 @@
 """From fp32 graphs to those of the artifact: calibration, passes and gate, and again where the gate asks for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewhisper.artifact import GraphInfo, ModelInfo
+from edgewhisper.quant.targets import number_formats
+from edgewhisper.runtime.processor import host_target
 
 from .calibration import CalibrationSet, collect
 from .feeds import decoder_feeds, encoder_feeds
-from .gate import LAYER_BOUND, WER_BOUND, GateReport, Refusal, judge_layers, judge_text, next_plan
+from .gate import (
+    LAYER_BOUND,
+    WER_BOUND,
+    GateReport,
+    Refusal,
+    judge_layers,
+    judge_text,
+    next_plan,
+    require_pruned_text,
+)
 from .layer_gate import compare_layers
+from .memory_limit import require_fit
 from .options import BuildOptions, Plan
-from .passes import Observed, convert_graphs, values_to_observe
+from .output_folder import scratch_folder
+from .passes import Converted, Observed, convert_graphs, values_to_observe
 from .source import Source
 from .step_mismatch import measure_steps
 from .steps import Steps
@@ -71,22 +85,29 @@ def convert(
     texts = None
     if (plan.is_converted or original) and compares_text(source.model, options):
         texts = _Texts.of_fp32(original or source, options, steps)
+    if original is not None and texts is not None and plan.is_converted:
+        with steps("compare the text of the pruned model with the whole one's") as advance:
+            require_pruned_text(
+                compare_text(source, source.graphs, source.folder, texts.recordings, texts.fp32, advance)
+            )
     refusals: tuple[Refusal, ...] = ()
     while True:
         with steps(_conversion_step(plan, refusals)):
-            graphs = convert_graphs(source, plan, options, observed, folder)
+            converted = convert_graphs(source, plan, options, observed, folder)
         gate = None
         compared = calibration if options.gate != "off" and plan.is_converted else None
         if compared is not None or (original is not None and texts is not None):
-            gate, refusal = _judge(source, graphs, folder, compared, texts, steps, _again(refusals))
+            with _runnable(source, converted, plan, options, observed, folder) as (here, place):
+                gate, refusal = _judge(source, here, place, compared, texts, steps, _again(refusals))
             if refusal is not None:
                 plan, refusal = next_plan(plan, refusal, options.on_loss)
+                require_fit(plan, options, source.dimensions)
                 refusals = (*refusals, refusal)
                 continue
         if refusals:
             gate = replace(gate or GateReport(LAYER_BOUND, WER_BOUND, None), refusals=refusals)
         sha256 = calibration.sha256 if calibration is not None and plan.has_scales else None
-        return Conversion(graphs, plan, sha256, gate)
+        return Conversion(converted.graphs, plan, sha256, gate)
 
 
 @dataclass(frozen=True)
@@ -104,9 +125,30 @@ class _Texts:
             return cls(recordings, write_all(source.folder, source.manifest(), source, recordings, advance))
 
 
+@contextlib.contextmanager
+def _runnable(
+    source: Source,
+    converted: Converted,
+    plan: Plan,
+    options: BuildOptions,
+    observed: Observed,
+    folder: Path,
+) -> Iterator[tuple[Converted, Path]]:
+    """The graphs and their folder; of another target, a copy in the number formats of this machine.
+
+    INT8 products of another target saturate here, or take a path that is fifteen times as slow, which says nothing of that target.
+    """
+    here = host_target()
+    if not plan.targeted or plan.target == "cuda" or number_formats(plan.target) == number_formats(here):
+        yield converted, folder
+        return
+    with scratch_folder(folder) as scratch:
+        yield convert_graphs(source, replace(plan, target=here), options, observed, scratch), scratch
+
+
 def _judge(
     source: Source,
-    graphs: Mapping[str, GraphInfo],
+    converted: Converted,
     folder: Path,
     calibration: CalibrationSet | None,
     texts: _Texts | None,
@@ -115,9 +157,10 @@ def _judge(
 ) -> tuple[GateReport, Refusal | None]:
     """What the gate finds of converted graphs, and whether it refuses them; without calibration data, of their text alone."""
     layers = refusal = None
+    graphs = converted.graphs
     if calibration is not None:
         with steps(f"compare the layers with fp32{again}") as advance:
-            layers = compare_layers(source, graphs, folder, calibration, advance)
+            layers = compare_layers(source, converted, folder, calibration, advance)
         refusal = judge_layers(layers)
     report = GateReport(LAYER_BOUND, WER_BOUND, layers)
     if refusal is None and texts is not None:
@@ -149,6 +192,7 @@ def count_steps(plan: Plan, options: BuildOptions) -> int:
         + plan.has_scales
         + 1
         + 2 * compares_text
+        + (options.gate == "text" and options.prunes and plan.is_converted)
         + compares * (1 + (plan.decoder == "int8-dynamic"))
     )
 

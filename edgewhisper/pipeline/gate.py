@@ -55,14 +55,19 @@ class GateReport:
 
 
 def judge_layers(report: LayerReport) -> Refusal | None:
-    """The first graph whose outputs are beyond the bound; an fp32 decoder's errors come from the encoder."""
+    """The graph that is to blame for outputs beyond the bound.
+
+    An fp32 decoder's errors come from the encoder, an fp32 encoder's from the INT8 that its keys and values are rounded to for
+    the decoder.
+    """
     for name, loss in report.graphs.items():
         if not loss.output_error <= LAYER_BOUND:
             worst = max(loss.layers, key=lambda layer: loss.layers[layer])
             figure = f"{loss.output_error:.2f} from fp32 (relative error; at most {LAYER_BOUND})"
             if loss.precision == "fp32":
+                other = "decoder" if name == "encoder" else "encoder"
                 reason = f"the {name}'s outputs are {figure} although the {name} is in fp32"
-                return Refusal("encoder", report.graphs["encoder"].precision, reason)
+                return Refusal(other, report.graphs[other].precision, reason)
             return Refusal(name, loss.precision, f"its outputs are {figure}, most is lost in {worst}")
     return None
 
@@ -81,6 +86,20 @@ def judge_text(report: TextReport, layers: LayerReport | None) -> Refusal | None
     converted = {name: loss for name, loss in layers.graphs.items() if loss.precision != "fp32"}
     name = max(converted, key=lambda graph: converted[graph].output_error)
     return Refusal(name, converted[name].precision, reason)
+
+
+def require_pruned_text(report: TextReport) -> None:
+    """Check what pruning alone costs, so that conversion is not blamed for it.
+
+    Raises:
+        BuildError: the word error rate has risen too far.
+    """
+    rise = report.converted.wer - report.fp32.wer
+    if rise > WER_BOUND:
+        raise BuildError(
+            f"the pruned model in fp32: the word error rate is {100 * report.converted.wer:.1f} %, {100 * rise:.1f} points more "
+            f"than the whole model's (at most {100 * WER_BOUND:g}); nothing was written; prune less"
+        )
 
 
 def next_plan(plan: Plan, refusal: Refusal, on_loss: OnLoss) -> tuple[Plan, Refusal]:

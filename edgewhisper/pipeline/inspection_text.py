@@ -207,6 +207,14 @@ def _pruning_lines(pruning: Pruning | None) -> list[tuple[str, str]]:
     if (structure := pruning.structure) is not None:
         reports = (("heads", structure.heads), ("feed-forward units", structure.feed_forward))
         lines += [(name, f"{report.after} of {report.before} kept") for name, report in reports if report]
+        if (cost := structure.cost) is not None:
+            lines.append(
+                (
+                    "cost of pruning",
+                    f"logits {cost.logits_error:.1e} from the whole model's, the likeliest token the same at "
+                    f"{100 * cost.same_tokens:.1f} % of {cost.positions} positions",
+                )
+            )
     return lines
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,12 @@ from edgewhisper.artifact import GraphInfo
 
 from .calibration import CalibrationSet
 from .feeds import Feed, decoder_feeds, encoder_feeds
+from .passes import Converted
 from .source import Source
 from .taps import TappedGraph, grouped, layer_taps, value_names
+
+if TYPE_CHECKING:
+    from edgewhisper.quant.smoothing import Scaled
 
 LOGITS = "logits"
 # Layers of the encoder graph that project what leaves it.
@@ -81,29 +85,29 @@ class _Sums:
 
 def compare_layers(
     source: Source,
-    graphs: Mapping[str, GraphInfo],
+    converted: Converted,
     folder: Path,
     calibration: CalibrationSet,
     progress: Callable[[float], None],
 ) -> LayerReport:
-    """Run original and converted graphs on the same data and compare values of the same name.
+    """Run original and converted graphs on the same data and compare what their layers compute.
 
     Args:
         source: the fp32 graphs.
-        graphs: the converted ones, in `folder`.
+        converted: the converted ones, in `folder`.
         folder: where they are.
         calibration: what they are run on; a part of it.
         progress: told how much is done, from 0 to 1.
     """
     part = CalibrationSet(calibration.windows[::_EVERY], calibration.sequences[::_EVERY], calibration.sha256)
-    count = len(part.windows)
+    count, graphs = len(part.windows), converted.graphs
     encoder = _compare(
-        source, folder, graphs["encoder"], ((feed, feed) for feed in encoder_feeds(part, _MOST_FRAMES)),
+        source, folder, graphs["encoder"], converted.scaled["encoder"], ((feed, feed) for feed in encoder_feeds(part, _MOST_FRAMES)),
         rows=_MOST_FRAMES // 2,
         progress=lambda done: progress(done / count / 2),
     )  # fmt: skip
     decoder = _compare(
-        source, folder, graphs["decoder"],
+        source, folder, graphs["decoder"], converted.scaled["decoder"],
         zip(
             decoder_feeds(source.folder, source.manifest(), part),
             decoder_feeds(folder, source.manifest(graphs), part),
@@ -126,6 +130,7 @@ def _compare(
     source: Source,
     folder: Path,
     graph: GraphInfo,
+    scaled: "Mapping[str, Scaled]",
     feeds: Iterable[tuple[Feed, Feed]],
     rows: int,
     progress: Callable[[int], None],
@@ -133,18 +138,22 @@ def _compare(
     from edgewhisper.export.model_file import load_model
 
     known = value_names(load_model(folder / graph.file))
-    taps = [tap for tap in layer_taps(load_model(source.folder / graph.file)) if tap.value in known]
-    original = TappedGraph(source.folder / graph.file, taps, repack=False)
-    converted = TappedGraph(folder / graph.file, taps, repack=True)
+    names = {value: of.name for value, of in scaled.items()}
+    found = layer_taps(load_model(source.folder / graph.file))
+    taps = [tap for tap in found if names.get(tap.value, tap.value) in known]
+    original = TappedGraph(source.folder / graph.file, [tap.value for tap in taps], repack=False)
+    converted = TappedGraph(
+        folder / graph.file, [names.get(tap.value, tap.value) for tap in taps], repack=True
+    )
     groups = list(grouped(taps, rows))
     sums = _Sums()
     for done, (feed, converted_feed) in enumerate(feeds, 1):
         for group in groups:
-            names = [tap.value for tap in group]
-            references = original.run(feed, names)
-            for tap, reference, value in zip(
-                group, references, converted.run(converted_feed, names), strict=True
-            ):
+            references = original.run(feed, [tap.value for tap in group])
+            values = converted.run(converted_feed, [names.get(tap.value, tap.value) for tap in group])
+            for tap, reference, value in zip(group, references, values, strict=True):
+                if tap.value in scaled:
+                    value = value / scaled[tap.value].factors
                 sums.add(LOGITS if tap.value == LOGITS else tap.layer, value, reference)
         progress(done)
     return sums
@@ -152,9 +161,9 @@ def _compare(
 
 def _loss(graph: GraphInfo, sums: _Sums, outputs: str) -> GraphLoss:
     errors = sums.errors()
-    # Projections that write INT8 have no fp32 result to compare; the last layer before them stands in.
-    leaving = [error for layer, error in errors.items() if outputs in layer] or [*errors.values()][-1:]
-    return GraphLoss(graph.precision, max(leaving, default=0.0), errors)
+    leaving = [error for layer, error in errors.items() if outputs in layer]
+    # NumPy's maximum, as Python's may overlook what is not a number.
+    return GraphLoss(graph.precision, float(np.max(leaving, initial=0.0)), errors)
 
 
 def _squared_norm(values: NDArray[np.float32]) -> float:

@@ -25,7 +25,7 @@ WEIGHT_METHOD: WeightMethod = "k-quant"
 SAFER: dict[Precision, Precision] = {
     "int4": "int8-weight",
     "int8-weight": "fp32",
-    "int8": "int8-dynamic",
+    "int8": "int8-weight",  # not dynamic INT8, whose logits depend on how many tokens a step takes
     "int8-dynamic": "fp32",
     "fp16": "fp32",
 }
@@ -38,7 +38,8 @@ class BuildOptions:
     """How a checkpoint becomes an artifact.
 
     Attributes:
-        precision: of both graphs. "int8" is dynamic INT8 for the encoder and static INT8 for the decoder.
+        precision: of both graphs; None: fp32, or with `max_ram` what fits. "int8" is dynamic INT8 for the encoder and static
+            INT8 for the decoder.
         encoder_precision: None: what `precision` says.
         decoder_precision: None: what `precision` says.
         target: the processor to build for; None: this machine's.
@@ -58,7 +59,7 @@ class BuildOptions:
         max_ram: bytes of memory that a transcription may take; None: no limit.
     """
 
-    precision: Precision = "fp32"
+    precision: Precision | None = None
     encoder_precision: Precision | None = None
     decoder_precision: Precision | None = None
     target: Target | None = None
@@ -76,6 +77,12 @@ class BuildOptions:
     prune_heads: float = 0.0
     prune_feed_forward: float = 0.0
     max_ram: int | None = None
+
+    @property
+    def chooses_precision(self) -> bool:
+        """Whether a limit of memory may choose the precision, as none was asked for."""
+        asked = (self.precision, self.encoder_precision, self.decoder_precision)
+        return self.max_ram is not None and asked == (None, None, None)
 
     @property
     def prunes(self) -> bool:
@@ -104,7 +111,12 @@ class Plan:
     @property
     def targeted(self) -> bool:
         """Whether the graphs suit only processors of the target."""
-        return self.target == "cuda" or self.encoder in _TARGETED or self.decoder in _TARGETED
+        return (
+            self.target == "cuda"
+            or self.has_int8_cross_kv
+            or self.encoder in _TARGETED
+            or self.decoder in _TARGETED
+        )
 
     @property
     def has_int8_cross_kv(self) -> bool:
@@ -132,9 +144,10 @@ def make_plan(options: BuildOptions) -> Plan:
     Raises:
         UsageError: an unknown name, a number out of range, or options that exclude each other; one line says which.
     """
-    _check_name("precision", options.precision, PRECISIONS)
-    _check_name("encoder precision", options.encoder_precision or options.precision, PRECISIONS)
-    _check_name("decoder precision", options.decoder_precision or options.precision, PRECISIONS)
+    precision = options.precision or "fp32"
+    _check_name("precision", precision, PRECISIONS)
+    _check_name("encoder precision", options.encoder_precision or precision, PRECISIONS)
+    _check_name("decoder precision", options.decoder_precision or precision, PRECISIONS)
     _check_name("target", options.target or host_target(), TARGETS)
     _check_name("ops", options.ops, get_args(Ops))
     _check_name("winograd", options.winograd, get_args(Winograd))
@@ -152,22 +165,21 @@ def make_plan(options: BuildOptions) -> Plan:
     ):
         if not (math.isfinite(ratio) and 0 <= ratio < 1):
             raise UsageError(f"{name} {ratio}: must be a share from 0 to less than 1, such as 0.25")
-    encoder = options.encoder_precision or _ENCODERS.get(options.precision, options.precision)
+    encoder = options.encoder_precision or _ENCODERS.get(precision, precision)
     plan = Plan(
         encoder="int8-dynamic" if encoder == "int8" else encoder,
-        decoder=options.decoder_precision or options.precision,
+        decoder=options.decoder_precision or precision,
         target=options.target or host_target(),
     )
     _check_together(options, plan)
-    if (
-        plan.is_converted or options.max_ram is None
-    ):  # a limit of memory may still choose another precision than fp32
-        _check_used(options, plan)
+    if not options.chooses_precision:  # else once it is chosen
+        check_used(options, plan)
     return plan
 
 
 # Those with which ONNX Runtime computes a row whatever other rows there are; see `quant.weight_only`.
 BLOCK_SIZES = (16, 32, 64)
+EXACT_BLOCK_SIZES: Mapping[str, tuple[int, ...]] = {"int4": (16, 32), "int8-weight": (16, 32, 64)}
 
 
 def _check_together(options: BuildOptions, plan: Plan) -> None:
@@ -179,7 +191,7 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         )
     if plan.target == "cuda" and not set(precisions) <= {"fp32", "fp16"}:
         raise UsageError(
-            f"target 'cuda' with precision {options.precision}: GPU graphs are fp16 or fp32; take --precision fp16"
+            f"target 'cuda' with encoder {plan.encoder} and decoder {plan.decoder}: GPU graphs are fp16 or fp32; take --precision fp16"
         )
     if options.ops == "portable" and precisions != ("fp32", "fp32"):
         raise UsageError(
@@ -191,16 +203,31 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         )
     if options.evaluation is not None and options.gate != "text":
         raise UsageError("--evaluation is for the gate of the text; add --gate text, or leave it out")
+    if options.on_loss == "fallback" and options.gate == "off":
+        raise UsageError("--on-loss fallback with --gate off: nothing is compared; leave one of them out")
 
 
-def _check_used(options: BuildOptions, plan: Plan) -> None:
-    """Refuse an option that would change nothing: whoever gave it expects something else."""
+def check_used(options: BuildOptions, plan: Plan) -> None:
+    """Refuse an option that would change nothing: whoever gave it expects something else.
+
+    Raises:
+        UsageError: an option that no part of the plan reads; one line says which.
+    """
     precisions = {plan.encoder, plan.decoder}
     if options.calibration is not None and not (
         plan.has_scales or (plan.is_converted and options.gate != "off") or options.prunes_structure
     ):
         raise UsageError(
             "--calibration: nothing needs recordings in this build; take it with --precision int8 or int4, or leave it out"
+        )
+    if (
+        not plan.is_converted
+        and not options.prunes
+        and (options.gate == "text" or options.on_loss == "fallback")
+    ):
+        given = "--gate text" if options.gate == "text" else "--on-loss fallback"
+        raise UsageError(
+            f"{given}: fp32 graphs of a whole model lose nothing; give a --precision, or leave it out"
         )
     if options.calibration_method is not None and plan.decoder != "int8":
         raise UsageError(
@@ -210,6 +237,12 @@ def _check_used(options: BuildOptions, plan: Plan) -> None:
         if value is not None and not precisions & {"int8-weight", "int4"}:
             raise UsageError(
                 f"--{name} is for precisions int8-weight and int4; take one of them, or leave it out"
+            )
+    for precision in sorted(precisions & EXACT_BLOCK_SIZES.keys()):
+        if options.block_size is not None and options.block_size not in EXACT_BLOCK_SIZES[precision]:
+            raise UsageError(
+                f"block size {options.block_size}: not with {precision}; "
+                f"choose one of {_listed(EXACT_BLOCK_SIZES[precision])}"
             )
     if options.winograd_table is not None and (
         options.winograd != "auto" or options.ops == "portable" or plan.target == "cuda"
@@ -235,7 +268,7 @@ def safer(plan: Plan, graph: str) -> Plan | None:
 def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
     """The options as the manifest states them: what decides the artifact's bytes, and no path of this machine."""
     recorded: dict[str, str] = {
-        "precision": options.precision,
+        "precision": options.precision or "fp32",
         "encoder_precision": plan.encoder,
         "decoder_precision": plan.decoder,
         "ops": options.ops,
@@ -245,7 +278,7 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
     precisions = {plan.encoder, plan.decoder}
     if options.winograd_table is not None:
         recorded["winograd_table"] = "own table"
-    if plan.has_scales:
+    if plan.has_scales or options.prunes_structure:
         recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"
     if plan.decoder == "int8":
         recorded["calibration_method"] = options.calibration_method or CALIBRATION_METHOD

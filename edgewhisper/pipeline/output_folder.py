@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,7 @@ def _megabytes(size: int) -> str:
 @contextlib.contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder inside `folder`, the one that becomes the artifact: removed when the block ends, and with `folder` whatever happens."""
-    scratch = folder / ".scratch"
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))
     try:
         yield scratch
     finally:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgewhisper.quant.calibration import Statistics
+    from edgewhisper.quant.smoothing import Scaled
 
 WEIGHTS_FILE = "weights.bin"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
@@ -28,6 +29,19 @@ class Observed:
 
     encoder: "Mapping[str, Statistics]" = field(default_factory=dict)
     decoder: "Mapping[str, Statistics]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Graphs that were written.
+
+    Attributes:
+        graphs: name -> what the manifest says of it.
+        scaled: graph -> name in the fp32 graph -> values that are multiplied by factors now.
+    """
+
+    graphs: dict[str, GraphInfo]
+    scaled: "Mapping[str, Mapping[str, Scaled]]"
 
 
 def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]:
@@ -49,7 +63,7 @@ def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]
 
 def convert_graphs(
     source: Source, plan: Plan, options: BuildOptions, observed: Observed, folder: Path
-) -> dict[str, GraphInfo]:
+) -> Converted:
     """Write the source's graphs into `folder`, in the plan's precisions.
 
     Args:
@@ -78,18 +92,26 @@ def convert_graphs(
     }
     precisions = {"encoder": plan.encoder, "decoder": plan.decoder}
     statistics = observed.decoder
+    scaled: dict[str, dict[str, Scaled]] = {"encoder": {}, "decoder": {}}
     if plan.has_int8_cross_kv:
         from edgewhisper.quant.cross_attention import quantize_cross_kv
 
-        statistics = quantize_cross_kv(
+        cross = quantize_cross_kv(
             models["encoder"], models["decoder"], observed.encoder, statistics, number_formats(plan.target)
         )
+        statistics = cross.statistics
+        scaled = {"encoder": cross.encoder, "decoder": cross.decoder}
     earlier = source.graphs["encoder"].rewrites
     kept = _rewritten_nodes(models["encoder"], earlier)
+    rewrites: tuple[RewriteInfo, ...] = ()
+    if plan.encoder == "fp16":  # before its weights are behind casts
+        rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     for name, model in models.items():
-        _quantize(model, precisions[name], plan, options, statistics, kept)
-    # Last, as its products choose their own precision and are no linear layers to quantize.
-    rewrites = _rewrite_convolutions(models["encoder"], plan, options)
+        scaled[name] |= _quantize(model, precisions[name], plan, options, statistics, kept)
+    if (
+        plan.encoder != "fp16"
+    ):  # after, as its products choose their own precision and are no linear layers to quantize
+        rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     graphs = {}
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
         for name, model in models.items():
@@ -106,7 +128,8 @@ def convert_graphs(
             if name in tables:
                 table = locate_embedding(model, tables[name], weights, source.dimensions.d_model)
                 graphs[name] = replace(graphs[name], embedding=table.values, embedding_scales=table.scales)
-    return graphs | {"encoder": replace(graphs["encoder"], rewrites=(*earlier, *rewrites))}
+    graphs["encoder"] = replace(graphs["encoder"], rewrites=(*earlier, *rewrites))
+    return Converted(graphs, scaled)
 
 
 def _rewritten_nodes(model: "ir.Model", rewrites: Iterable[RewriteInfo]) -> "frozenset[ir.Node]":
@@ -122,9 +145,7 @@ def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) 
     from edgewhisper.export.winograd import rewrite
     from edgewhisper.export.winograd.choice import read_table
 
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    if plan.encoder == "fp16" and plan.target == "cuda":
-        precision = "fp16"
+    precision: Literal["fp32", "int8"] = "fp32"
     if plan.encoder == "int8-dynamic":
         precision = "int8"
     table = None if options.winograd_table is None else read_table(options.winograd_table)
@@ -138,11 +159,11 @@ def _quantize(
     options: BuildOptions,
     statistics: "Mapping[str, Statistics]",
     kept: "frozenset[ir.Node]",
-) -> None:
-    """Bring one graph into a precision, in place; nodes in `kept` stay in fp32."""
+) -> "Mapping[str, Scaled]":
+    """Bring one graph into a precision, in place; nodes in `kept` stay in fp32. Returns what smoothing has scaled."""
     match precision:
         case "fp32":
-            return
+            pass
         case "fp16":
             from edgewhisper.quant.half import convert_to_fp16
 
@@ -155,10 +176,11 @@ def _quantize(
             from edgewhisper.quant.static import StaticOptions, quantize_static
 
             static = StaticOptions(range_method=options.calibration_method or CALIBRATION_METHOD)
-            quantize_static(model, statistics, number_formats(plan.target), static)
+            return quantize_static(model, statistics, number_formats(plan.target), static)
         case "int8-weight" | "int4":
             from edgewhisper.quant.weight_only import WeightOnlyOptions, quantize_weights
 
             bits = WEIGHT_BITS[precision]
             block_size, method = options.block_size or BLOCK_SIZE, options.weight_method or WEIGHT_METHOD
             quantize_weights(model, WeightOnlyOptions(bits, block_size, method, table_bits=bits), kept)
+    return {}

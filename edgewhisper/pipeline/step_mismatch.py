@@ -1,6 +1,6 @@
 """Dynamic INT8 decoders: how far steps of several tokens are from steps of one.
 
-One range spans all rows of a step, so a token's logits depend on what it is decoded with. Other precisions are exact to the bit.
+One range spans all rows of a step, so a token's logits depend on what it is decoded with. Other precisions are exact to the bit, with single rows run as two where the device needs it.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Values fetched in one run: of base's encoder they would be 160 MB together.
 _GROUP_BYTES = 64 * 2**20
-_SUFFIXES = (".weight.T", ".weight")
+_SUFFIXES = (".weight.T.scaled", ".weight.T", ".weight")
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def value_names(model: "ir.Model") -> set[str]:
 class TappedGraph:
     """A graph file in ONNX Runtime, some of whose inner values can be fetched."""
 
-    def __init__(self, path: Path, taps: Sequence[Tap], *, repack: bool) -> None:
+    def __init__(self, path: Path, values: Sequence[str], *, repack: bool) -> None:
         """Load the graph.
 
         Args:
             path: of the graph file; weights files that it names lie beside it.
-            taps: what will be fetched.
+            values: the names of what will be fetched.
             repack: copy the weights into the order that products want; without, fp32 weights stay mapped, in half the memory.
 
         Raises:
@@ -78,9 +78,7 @@ class TappedGraph:
         model = onnx.load_model(path, load_external_data=False)
         outputs = {value.name for value in model.graph.output}
         model.graph.output.extend(
-            onnx.ValueInfoProto(name=name)
-            for name in dict.fromkeys(tap.value for tap in taps)
-            if name not in outputs
+            onnx.ValueInfoProto(name=name) for name in dict.fromkeys(values) if name not in outputs
         )
         runtime = onnxruntime()
         options = runtime.SessionOptions()

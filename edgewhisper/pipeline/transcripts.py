@@ -42,12 +42,16 @@ def read_transcripts(folder: Path | None) -> list[Spoken]:
 
 
 def _of_table(table: Path) -> list[Spoken]:
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         missing = {"file", "text"} - set(reader.fieldnames or ())
         if missing:
             raise UsageError(f"{table}: has no column '{min(missing)}'; {_HINT}")
-        spoken = [Spoken(table.parent / row["file"], row["text"] or "") for row in reader]
+        spoken = []
+        for row in reader:
+            if not row["file"]:
+                raise UsageError(f"{table}: line {reader.line_num} names no file; correct the table")
+            spoken.append(Spoken(table.parent / row["file"], row["text"] or ""))
     for recording in spoken:
         if not recording.path.is_file():
             raise UsageError(f"{table}: names '{recording.path.name}', which is not there; correct the table")

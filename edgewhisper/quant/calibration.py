@@ -22,6 +22,7 @@ _BINS = 256
 _TENSOR_BINS = 2048
 # What the percentile range leaves out at either end: one value in a hundred thousand.
 _TAIL = 1e-5
+_TINY = np.float32(1e-30)
 # Positive levels of INT8.
 _LEVELS = 128
 
@@ -96,7 +97,8 @@ class _Accumulator:
         np.maximum(self._maximum, rows.max(axis=0), out=self._maximum)
         magnitude = np.maximum(-self._minimum, self._maximum)
         unset = self._limit == 0
-        self._limit[unset] = magnitude[unset]
+        # The smallest limit whose bins have a width that fp32 can divide by.
+        self._limit[unset] = np.where(magnitude[unset] > 0, np.maximum(magnitude[unset], _TINY), 0)
         while (small := magnitude > self._limit).any():
             self._histogram[small] = _halved(self._histogram[small])
             self._limit[small] *= 2

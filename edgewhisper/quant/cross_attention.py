@@ -21,7 +21,7 @@ from edgewhisper.errors import BuildError
 
 from .calibration import Statistics
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
-from .smoothing import scale_columns, scale_rows, smoothing_factors
+from .smoothing import Scaled, scale_columns, scale_rows, smoothing_factors
 from .static import affine, quantize_activation
 from .targets import NumberFormats
 
@@ -52,6 +52,20 @@ class CrossAttention:
     nodes: tuple[ir.Node, ...]
     heads: int
     head_dim: int
+
+
+@dataclass(frozen=True)
+class QuantizedCrossKV:
+    """What became of the two graphs.
+
+    Attributes:
+        statistics: the decoder's, as they are now.
+        encoder, decoder: name in the fp32 graph -> values that are scaled now.
+    """
+
+    statistics: dict[str, Statistics]
+    encoder: dict[str, Scaled]
+    decoder: dict[str, Scaled]
 
 
 def cross_attentions(encoder: ir.Model, decoder: ir.Model) -> list[CrossAttention]:
@@ -105,7 +119,7 @@ def quantize_cross_kv(
     encoder_statistics: Mapping[str, Statistics],
     decoder_statistics: Mapping[str, Statistics],
     formats: NumberFormats,
-) -> dict[str, Statistics]:
+) -> QuantizedCrossKV:
     """Let the encoder write INT8 keys and values, and the decoder read them, in place. Comes before other passes.
 
     Args:
@@ -115,13 +129,12 @@ def quantize_cross_kv(
         decoder_statistics: and perhaps of other values.
         formats: the target's.
 
-    Returns:
-        The decoder's statistics as they are now.
-
     Raises:
         BuildError: a graph does not have the form that this project exports, or is quantized already.
     """
     statistics = dict(decoder_statistics)
+    encoded: dict[str, Scaled] = {}
+    decoded: dict[str, Scaled] = {}
     for attention in cross_attentions(encoder, decoder):
         query, attended = attention.query.output, attention.output.input
         key_statistics = encoder_statistics[attention.key.output.name or ""]
@@ -130,18 +143,22 @@ def quantize_cross_kv(
         attended_statistics = statistics.pop(attended.name or "")
 
         by_query = smoothing_factors(query_statistics.largest, key_statistics.largest)
-        scale_columns(decoder.graph, attention.query, np.reciprocal(by_query))
-        scale_columns(encoder.graph, attention.key, by_query)
+        decoded |= scale_columns(decoder.graph, attention.query, np.reciprocal(by_query))
+        (key,) = scale_columns(encoder.graph, attention.key, by_query)
         query_statistics = query_statistics.scaled(np.reciprocal(by_query))
-        key_scale = _write(encoder.graph, attention.present_key, key_statistics.scaled(by_query), formats)
+        key_scale, name = _write(
+            encoder.graph, attention.present_key, key_statistics.scaled(by_query), formats
+        )
+        encoded[key] = Scaled(name, by_query / key_scale)
 
         rows = np.abs(attention.output.matrix()).max(axis=1)
         by_value = smoothing_factors(value_statistics.largest, rows)
-        scale_columns(encoder.graph, attention.value, np.reciprocal(by_value))
+        (value,) = scale_columns(encoder.graph, attention.value, np.reciprocal(by_value))
         scale_rows(decoder.graph, attention.output, by_value)
-        value_scale = _write(
+        value_scale, name = _write(
             encoder.graph, attention.present_value, value_statistics.scaled(np.reciprocal(by_value)), formats
         )
+        encoded[value] = Scaled(name, np.reciprocal(by_value * value_scale))
 
         _transpose_keys(attention)
         _read(decoder.graph, attention, query_statistics, key_scale, value_scale, formats)
@@ -149,7 +166,7 @@ def quantize_cross_kv(
     for model in (encoder, decoder):
         remove_unused_initializers(model.graph)
     decoder.graph.opset_imports.setdefault(CONTRIB, 1)
-    return statistics
+    return QuantizedCrossKV(statistics, encoded, decoded)
 
 
 def _attention_nodes(past_key: ir.Value, past_value: ir.Value) -> tuple[ir.Node, ...]:
@@ -211,8 +228,10 @@ def _computed(value: ir.Value | None) -> ir.Value:
     return value
 
 
-def _write(graph: ir.Graph, present: ir.Value, statistics: Statistics, formats: NumberFormats) -> np.float32:
-    """Round an output of the encoder to int8 before its heads are split; returns the scale."""
+def _write(
+    graph: ir.Graph, present: ir.Value, statistics: Statistics, formats: NumberFormats
+) -> tuple[np.float32, str]:
+    """Round an output of the encoder to int8 before its heads are split; returns the scale and the rounded value's name."""
     split = _producer(_producer(present).inputs[0])
     projected = split.inputs[0]
     assert projected is not None
@@ -221,7 +240,9 @@ def _write(graph: ir.Graph, present: ir.Value, statistics: Statistics, formats: 
     name = f"{projected.name}.int8"
     scale_value = add_initializer(graph, f"{name}.scale", lambda: np.asarray(scale))
     zero_point = add_initializer(graph, f"{name}.zero_point", lambda: np.zeros((), np.int8))
-    if formats.weight_limit < np.iinfo(np.int8).max:
+    # QuantizeLinear alone would let -128 through: two products of it by -128, which signed activations have, overflow 16 bits
+    # on Arm without dot products; 7-bit weights have a limit of their own.
+    if formats.weight_limit < np.iinfo(np.int8).max or formats.activation is np.int8:
         low = add_initializer(graph, f"{name}.low", lambda: np.asarray(-bound))
         high = add_initializer(graph, f"{name}.high", lambda: np.asarray(bound))
         clip = ir.node("Clip", [projected, low, high], name=f"{projected.name}.clip")
@@ -233,7 +254,7 @@ def _write(graph: ir.Graph, present: ir.Value, statistics: Statistics, formats: 
     graph.insert_before(split, node)
     split.replace_input_with(0, node.outputs[0])
     present.type = ir.TensorType(ir.DataType.INT8)
-    return np.float32(scale)
+    return np.float32(scale), name
 
 
 def _transpose_keys(attention: CrossAttention) -> None:

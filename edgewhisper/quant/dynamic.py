@@ -50,7 +50,7 @@ def _product(
     graph: ir.Graph, layer: LinearLayer, quantized: Sequence[ir.Value], formats: NumberFormats
 ) -> list[ir.Node]:
     values, scale, zero_point = quantized
-    if layer.transposed:
+    if layer.is_table:
         return table_product(graph, layer, values, scale, zero_point, formats)
     name = f"{layer.name}.int8"
     if name not in graph.initializers:  # nodes can share a weight

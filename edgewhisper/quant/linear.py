@@ -46,6 +46,11 @@ class LinearLayer:
         return self.weight.name or ""
 
     @property
+    def is_table(self) -> bool:
+        """Whether it is an output head that multiplies by the token embedding, [vocab_size, d]."""
+        return self.transposed and self.nodes[0].op_type == "FusedMatMul"
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(d_in, d_out)."""
         rows, columns = _tensor(self.weight).shape.numpy()

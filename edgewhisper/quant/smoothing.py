@@ -29,20 +29,42 @@ SUFFIX = ".smoothed"
 Vector = NDArray[np.float32]
 
 
-def smooth(
-    model: ir.Model, statistics: Mapping[str, Statistics], strength: float = STRENGTH
-) -> dict[str, Statistics]:
+@dataclass(frozen=True)
+class Scaled:
+    """A value of the fp32 graph that the converted graph has multiplied by a factor per channel.
+
+    Attributes:
+        name: in the converted graph.
+        factors: [channels].
+    """
+
+    name: str
+    factors: Vector
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A smoothed graph.
+
+    Attributes:
+        statistics: of the graph as it is now. Values that changed have ".smoothed" after their name.
+        scaled: name in the fp32 graph -> results of linear layers that changed.
+    """
+
+    statistics: dict[str, Statistics]
+    scaled: dict[str, Scaled]
+
+
+def smooth(model: ir.Model, statistics: Mapping[str, Statistics], strength: float = STRENGTH) -> Smoothed:
     """Smooth the inputs of linear layers in place, where what computes them can take the factors.
 
     Args:
         model: an fp32 graph.
         statistics: of the inputs of linear layers.
         strength: SmoothQuant's alpha, from 0 to 1.
-
-    Returns:
-        The statistics of the graph as it is now. Values that changed have ".smoothed" after their name.
     """
     current = dict(statistics)
+    scaled: dict[str, Scaled] = {}
     readers: dict[ir.Value, list[LinearLayer]] = {}
     layers = linear_layers(model)
     for layer in layers:
@@ -54,12 +76,12 @@ def smooth(
         observed = current.pop(x.name or "")
         rows = np.max([np.abs(layer.matrix()).max(axis=1) for layer in group], axis=0)
         factors = smoothing_factors(observed.largest, rows, strength)
-        source.divide(model.graph, factors)
+        scaled |= source.divide(model.graph, factors)
         for layer in group:
             scale_rows(model.graph, layer, factors)
         current[x.name or ""] = observed.scaled(np.reciprocal(factors))
     remove_unused_initializers(model.graph)
-    return current
+    return Smoothed(current, scaled)
 
 
 def smoothing_factors(activations: Vector, weights: Vector, strength: float = STRENGTH) -> Vector:
@@ -72,17 +94,25 @@ def smoothing_factors(activations: Vector, weights: Vector, strength: float = ST
 
 def scale_rows(graph: ir.Graph, layer: LinearLayer, factors: Vector) -> None:
     """Multiply a layer's weights so that it takes its input divided by the factors; that input is renamed."""
-    _scale(graph, layer.nodes[0], 1, rows=factors)
+    if layer.transposed:
+        _scale(graph, layer.nodes[0], 1, columns=factors)
+    else:
+        _scale(graph, layer.nodes[0], 1, rows=factors)
     if not (layer.input.name or "").endswith(SUFFIX):
         layer.input.name = f"{layer.input.name}{SUFFIX}"
 
 
-def scale_columns(graph: ir.Graph, layer: LinearLayer, factors: Vector) -> None:
-    """Multiply a layer's weights and bias so that its output, which is renamed, is multiplied by the factors."""
+def scale_columns(graph: ir.Graph, layer: LinearLayer, factors: Vector) -> dict[str, Scaled]:
+    """Multiply a layer's weights and bias so that its output, which is renamed, is multiplied by the factors; returns it."""
+    before = layer.output.name or ""
     for node, index in _parameters(layer):
-        _scale(graph, node, index, columns=factors)
+        if layer.transposed and node.inputs[index] is layer.weight:
+            _scale(graph, node, index, rows=factors)
+        else:
+            _scale(graph, node, index, columns=factors)
     for node in layer.nodes:
         node.outputs[0].name = f"{node.outputs[0].name}{SUFFIX}"
+    return {before: Scaled(layer.output.name or "", factors)}
 
 
 def _scale(
@@ -130,7 +160,9 @@ class _Source:
     begin: int = 0
     changed: tuple[ir.Value, ...] = ()
 
-    def divide(self, graph: ir.Graph, factors: Vector) -> None:
+    def divide(self, graph: ir.Graph, factors: Vector) -> dict[str, Scaled]:
+        scaled = {}
+        columns = np.ones(0, np.float32)
         for node, index in self.parameters:
             parameter = node.inputs[index]
             assert parameter is not None
@@ -138,7 +170,10 @@ class _Source:
             columns[self.begin : self.begin + len(factors)] = np.reciprocal(factors)
             _scale(graph, node, index, columns=columns)
         for value in self.changed:
-            value.name = f"{value.name}{SUFFIX}"
+            before = value.name or ""
+            value.name = f"{before}{SUFFIX}"
+            scaled[before] = Scaled(value.name, columns)
+        return scaled
 
 
 def _source(x: ir.Value, readers: Sequence[LinearLayer], layers: Sequence[LinearLayer]) -> _Source | None:

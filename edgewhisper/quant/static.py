@@ -17,7 +17,7 @@ from edgewhisper.errors import BuildError
 
 from .calibration import RangeMethod, Statistics
 from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove_unused_initializers
-from .smoothing import STRENGTH, smooth
+from .smoothing import STRENGTH, Scaled, smooth
 from .table import table_product
 from .targets import NumberFormats
 
@@ -46,7 +46,7 @@ def inputs_to_observe(model: ir.Model) -> list[str]:
 
 def quantize_static(
     model: ir.Model, statistics: Mapping[str, Statistics], formats: NumberFormats, options: StaticOptions
-) -> None:
+) -> dict[str, Scaled]:
     """Quantize every linear layer in place.
 
     Args:
@@ -54,6 +54,9 @@ def quantize_static(
         statistics: of the values that `inputs_to_observe` names.
         formats: the target's.
         options: how scales are chosen.
+
+    Returns:
+        Name in the fp32 graph -> values that smoothing has scaled.
 
     Raises:
         BuildError: a value was not observed, or the graph is quantized already.
@@ -64,14 +67,17 @@ def quantize_static(
         raise BuildError(
             f"graph '{graph.name}': '{missing[0]}' was not observed; calibrate with this graph's values"
         )
+    scaled: dict[str, Scaled] = {}
     if options.smoothing is not None:
-        statistics = smooth(model, statistics, options.smoothing)
+        smoothed = smooth(model, statistics, options.smoothing)
+        statistics, scaled = smoothed.statistics, smoothed.scaled
     for layer in linear_layers(model):
         low, high = statistics[layer.input.name or ""].range(options.range_method)
         quantized = quantize_activation(graph, layer.input, low, high, formats)
         layer.replace(graph, _product(graph, layer, quantized, formats))
         remove_unused_initializers(graph)
     graph.opset_imports.setdefault(CONTRIB, 1)
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def quantize_columns(matrix: NDArray[np.float32], limit: int) -> tuple[NDArray[n
 
 
 def _product(graph: ir.Graph, layer: LinearLayer, x: QuantizedValue, formats: NumberFormats) -> list[ir.Node]:
-    if layer.transposed:
+    if layer.is_table:
         return table_product(graph, layer, x.values, x.scale, x.zero_point, formats)
     values, scales = quantize_columns(layer.matrix(), formats.weight_limit)
     name = f"{layer.name}.int8"

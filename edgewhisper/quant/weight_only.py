@@ -19,8 +19,9 @@ from .linear import CONTRIB, LinearLayer, add_initializer, linear_layers, remove
 # Products with inputs rounded to 8 bits per block of a row; level 0 computes in fp32, at a third of the speed, and gives a
 # single row other bits than the same row among others.
 ACCURACY_LEVEL = 4
-# Block sizes with which ONNX Runtime's x86 kernels give a row the same bits whatever other rows there are (1.24.4 to
-# 1.32); larger blocks run two rows at a time and the odd row by a kernel that adds up in another order.
+# Block sizes with which ONNX Runtime's x86 kernels give a row among others the same bits whatever the others are (1.24.4 to
+# 1.32); larger blocks run two rows at a time and the odd row by a kernel that adds up in another order. A row alone has the
+# same bits too, except with 4 bits and blocks of 32 on AVX2 without VNNI: there the runtime's probe has it run as two.
 EXACT_BLOCK_SIZES = {4: (16, 32), 8: (16, 32, 64)}
 
 

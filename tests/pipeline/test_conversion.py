@@ -20,9 +20,12 @@ from edgewhisper.pipeline.inspection_text import format_inspection
 from edgewhisper.pipeline.measurements import read_measurements
 from edgewhisper.pipeline.options import BuildOptions, Precision
 from edgewhisper.pipeline.steps import BuildStep
-from edgewhisper.runtime.processor import host_target
+from edgewhisper.pipeline.taps import layer_taps
+from edgewhisper.runtime.memory_budget import transcription_memory
+from edgewhisper.runtime.processor import Target, host_target
 from edgewhisper.runtime.transcriber import DecodingOptions, Transcriber
 from tests.pipeline.observing import snapshot
+from tests.small_models import SMALL
 
 INT8 = BuildOptions(precision="int8", winograd="off")
 
@@ -231,8 +234,61 @@ def test_a_fallback_ends_in_a_safer_precision_and_says_so(
     assert (manifest.build.calibration_sha256, "calibration" in manifest.build.options) == (None, False)
     found = [(r.graph, r.precision, r.replaced_by) for r in gate_of(artifact).refusals]
     assert found == [("decoder", "int4", "int8-weight"), ("decoder", "int8-weight", "fp32")]
-    assert any("to int8-weight instead of int4: its outputs are" in step.name for step in steps)
+    assert any("to int8-weight instead of int4: the encoder's outputs are" in step.name for step in steps)
+    assert any("to fp32 instead of int8-weight: its outputs are" in step.name for step in steps)
     assert "refused, fp32 instead" in format_inspection(inspect(artifact))
+
+
+def test_a_fallback_that_breaks_the_limit_of_memory_fails(
+    fp32_artifact: Path, tmp_path: Path, bound: Bound
+) -> None:
+    bound(1e-9)
+    limit = transcription_memory(SMALL, "int8-dynamic", "int8", True)
+    options = BuildOptions(precision="int8", winograd="off", on_loss="fallback", max_ram=limit)
+    with pytest.raises(BuildError, match=r"the next safer precision .* needs about .*nothing was written"):
+        quantize(fp32_artifact, tmp_path / "out", options)
+    assert not os.listdir(tmp_path)
+
+
+def test_graphs_for_another_processor_are_judged_in_the_formats_of_this_one(
+    fp32_artifact: Path, tmp_path: Path
+) -> None:
+    """INT8 products of another processor saturate here, or are slow: their errors would say nothing of it."""
+    losses, decoders = [], []
+    targets: tuple[Target, ...] = ("x86-avx2", "arm64", "x86-vnni")
+    for target in targets:
+        options = BuildOptions(precision="int8", winograd="off", target=target)
+        artifact = quantize(fp32_artifact, tmp_path / target, options)
+        losses.append(gate_of(artifact).layers)
+        decoders.append((artifact / "decoder.onnx").read_bytes() + (artifact / "weights.bin").read_bytes())
+        assert not [path for path in artifact.iterdir() if path.name.startswith(".")]
+    assert losses[0] == losses[1] == losses[2]
+    assert len(set(decoders)) == 3
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_every_layer_is_compared_those_that_are_scaled_or_rounded_too(
+    fp32_artifact: Path, tmp_path: Path, precision: Precision
+) -> None:
+    artifact = quantize(fp32_artifact, tmp_path / "out", BuildOptions(precision=precision, winograd="off"))
+    layers = gate_of(artifact).layers
+    assert layers is not None
+    for name, loss in layers.graphs.items():
+        taps = layer_taps(load_model(fp32_artifact / f"{name}.onnx"))
+        assert {tap.layer if tap.value != "logits" else "logits" for tap in taps} == loss.layers.keys()
+        assert all(error < 0.25 for error in loss.layers.values())
+        assert all(error > 0 for layer, error in loss.layers.items() if ".conv" not in layer)
+    keys = [error for layer, error in layers.graphs["encoder"].layers.items() if ".encoder_attn." in layer]
+    assert layers.graphs["encoder"].output_error == max(keys)
+
+
+def test_half_precision_for_a_processor_keeps_fast_convolutions(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = BuildOptions(precision="fp16", target="x86-avx2", winograd="F4", gate="off")
+    manifest = load_manifest(build(small_checkpoint, tmp_path / "out", options, parity=False))
+    methods = {info.method for info in manifest.graph("encoder").rewrites}
+    assert methods == {"F(4,3)", "F(4,2) of the outer taps"}
 
 
 def test_random_weights_are_gated_by_layers_alone(fp32_artifact: Path, tmp_path: Path) -> None:

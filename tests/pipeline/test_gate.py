@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import BuildError
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.gate import (
@@ -15,6 +16,8 @@ from edgewhisper.pipeline.gate import (
     judge_text,
     next_plan,
 )
+from edgewhisper.pipeline.inspect import inspect
+from edgewhisper.pipeline.inspection_text import format_inspection
 from edgewhisper.pipeline.layer_gate import GraphLoss, LayerReport
 from edgewhisper.pipeline.measurements import read_measurements
 from edgewhisper.pipeline.options import BuildOptions, Plan, Precision
@@ -52,6 +55,12 @@ def test_an_fp32_decoder_is_not_blamed_for_the_encoder() -> None:
     ):
         assert refusal is not None
         assert (refusal.graph, refusal.precision) == ("encoder", "int4")
+
+
+def test_an_fp32_encoder_is_not_blamed_for_the_int8_of_its_keys() -> None:
+    refusal = judge_layers(losses(("fp32", 0.3), ("int4", 0.1)))
+    assert refusal is not None
+    assert (refusal.graph, refusal.precision) == ("decoder", "int4")
 
 
 def test_text_that_became_worse_is_refused() -> None:
@@ -96,6 +105,11 @@ def test_the_text_of_a_pruned_model_is_compared_with_the_whole_models(
     options = BuildOptions(gate="text", evaluation=few_recordings, prune_heads=0.6)
     with pytest.raises(BuildError, match=r"pruned graphs in fp32: the word error rate is .*prune less"):
         build("demo", tmp_path / "heads", options, parity=False)
+    options = BuildOptions(
+        precision="int8", gate="text", evaluation=few_recordings, prune_heads=0.6, on_loss="fallback"
+    )
+    with pytest.raises(BuildError, match=r"the pruned model in fp32: the word error rate is .*prune less"):
+        build("demo", tmp_path / "heads", options, parity=False)
     options = BuildOptions(gate="text", evaluation=few_recordings, prune_vocabulary="languages:en")
     measured = read_measurements(build("demo", tmp_path / "english", options, parity=False))
     assert measured is not None
@@ -105,3 +119,22 @@ def test_the_text_of_a_pruned_model_is_compared_with_the_whole_models(
     assert measured.pruning is not None
     assert measured.pruning.vocabulary is not None
     assert measured.pruning.vocabulary.tokens_after < measured.pruning.vocabulary.tokens_before
+
+
+def test_what_pruning_costs_is_measured_without_being_asked_for(tmp_path: Path) -> None:
+    shares = []
+    for ratio in (0.1, 0.8):
+        artifact = build("demo", tmp_path / str(ratio), BuildOptions(prune_feed_forward=ratio), parity=False)
+        measured = read_measurements(artifact)
+        assert measured is not None
+        assert measured.pruning is not None
+        structure = measured.pruning.structure
+        assert structure is not None
+        assert structure.cost is not None
+        shares.append(structure.cost.same_tokens)
+        assert 0 < structure.cost.logits_error < 2
+        build_info = load_manifest(artifact).build
+        assert build_info.calibration_sha256 == structure.calibration_sha256
+        assert build_info.options["calibration"] == "bundled recordings"
+        assert "cost of pruning" in format_inspection(inspect(artifact))
+    assert shares[0] > 0.9 > shares[1]

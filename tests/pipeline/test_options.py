@@ -34,6 +34,7 @@ def test_a_graphs_own_precision_goes_first_and_the_target_is_this_machines() -> 
         ({"precision": "fp16", "target": "cuda"}, True),
         ({"precision": "int8"}, True),
         ({"decoder_precision": "int8-dynamic"}, True),
+        ({"decoder_precision": "int4"}, True),  # keys and values of cross-attention are INT8
     ],
 )
 def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, Any], targeted: bool) -> None:
@@ -67,6 +68,10 @@ def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, An
         ({"precision": "int8", "block_size": 16}, "--block-size is for precisions int8-weight and int4"),
         ({"precision": "int8", "weight_method": "k-quant"}, "--weight-method is for precisions int8-weight"),
         ({"winograd": "F4", "winograd_table": Path("t.json")}, "--winograd-table is what --winograd auto"),
+        ({"precision": "int4", "block_size": 64}, "block size 64: not with int4; choose one of 16, 32"),
+        ({"gate": "text"}, "--gate text: fp32 graphs of a whole model lose nothing"),
+        ({"on_loss": "fallback"}, "--on-loss fallback: fp32 graphs of a whole model lose nothing"),
+        ({"precision": "int8", "gate": "off", "on_loss": "fallback"}, "--on-loss fallback with --gate off"),
         ({"ops": "portable", "winograd_table": Path("t.json")}, "--winograd-table is what --winograd auto"),
         (
             {"target": "cuda", "precision": "fp16", "winograd_table": Path("t.json")},
@@ -87,6 +92,7 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) 
         {"precision": "int8-weight", "calibration": Path("speech")},
         {"prune_heads": 0.1, "calibration": Path("speech")},
         {"max_ram": 10**9, "calibration": Path("speech"), "calibration_method": "entropy"},
+        {"prune_heads": 0.1, "gate": "text", "evaluation": Path("speech")},
         {"precision": "int8", "decoder_precision": "int4", "block_size": 16, "weight_method": "k-quant"},
         {"encoder_precision": "int8-weight", "block_size": 64},
         {"precision": "int8", "winograd_table": Path("table.json")},
@@ -152,7 +158,19 @@ def test_what_is_chosen_fits_and_nothing_is_refused_that_would(limit: int) -> No
         assert memory(fitting.encoder, fitting.decoder, low=True) <= limit
 
 
-def test_a_precision_that_was_asked_for_is_kept_or_refused() -> None:
-    options = BuildOptions(precision="int8-weight", max_ram=1_000_000)
-    with pytest.raises(UsageError, match=r"1 MB: a transcription needs about .* int8-weight"):
+@pytest.mark.parametrize(
+    "asked", [{"precision": "int8-weight"}, {"precision": "fp32"}, {"decoder_precision": "fp32"}]
+)
+def test_a_precision_that_was_asked_for_is_kept_or_refused(asked: dict[str, Any]) -> None:
+    options = BuildOptions(**asked, max_ram=1_000_000)
+    (precision,) = asked.values()
+    with pytest.raises(UsageError, match=rf"1 MB: a transcription needs about .*decoder in {precision}"):
         fit_memory(make_plan(options), options, SMALL)
+
+
+def test_an_option_that_the_chosen_precision_does_not_read_is_refused() -> None:
+    options = BuildOptions(max_ram=10**9, block_size=16)
+    with pytest.raises(UsageError, match="--block-size is for precisions int8-weight and int4"):
+        fit_memory(make_plan(options), options, SMALL)
+    options = BuildOptions(max_ram=memory("int8-dynamic", "int4", low=True), block_size=16)
+    assert fit_memory(make_plan(options), options, SMALL).decoder == "int4"

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from edgewhisper.errors import BuildError
 from edgewhisper.export.model_file import load_model
+from edgewhisper.quant.calibration import Statistics
+from edgewhisper.quant.dynamic import quantize_dynamic
 from edgewhisper.quant.linear import (
     LinearLayer,
     add_initializer,
@@ -18,6 +21,10 @@ from edgewhisper.quant.linear import (
     remove_unused_initializers,
     values,
 )
+from edgewhisper.quant.smoothing import scale_rows
+from edgewhisper.quant.static import StaticOptions, quantize_static
+from edgewhisper.quant.targets import number_formats
+from edgewhisper.quant.weight_only import WeightOnlyOptions, quantize_weights
 from tests.small_models import SMALL, export, random_checkpoint, random_tensors
 
 W = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -143,3 +150,56 @@ def test_a_quantized_graph_is_refused() -> None:
     )
     with pytest.raises(BuildError, match="already quantized"):
         linear_layers(model)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("how", ["static", "dynamic", "weights"])
+def test_a_gemm_with_a_transposed_weight_is_quantized_like_a_product(how: str, with_bias: bool) -> None:
+    """A linear layer as PyTorch exports it: Gemm(x [n, d_in], W [d_out, d_in], b, transB=1)."""
+    random = np.random.default_rng(0)
+    weight, bias = random.standard_normal((64, 32), np.float32), random.standard_normal(64, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w", "b"][: 2 + with_bias], ["y"], transB=1)],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 64])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")][: 1 + with_bias],
+    )
+    model = ir.serde.deserialize_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    )
+    x = random.standard_normal((5, 32), np.float32)
+    if how == "static":
+        observed = Statistics(x.min(0), x.max(0), np.abs(x).max(0), np.ones((32, 256), np.int64))
+        quantize_static(model, {"x": observed}, number_formats("x86-avx2"), StaticOptions())
+    elif how == "dynamic":
+        quantize_dynamic(model, number_formats("x86-avx2"))
+    else:
+        quantize_weights(model, WeightOnlyOptions(8))
+    assert "Gemm" not in {node.op_type for node in model.graph}
+    session = onnxruntime.InferenceSession(
+        ir.serde.serialize_model(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    expected = x @ weight.T + (bias if with_bias else 0)
+    assert np.linalg.norm(session.run(None, {"x": x})[0] - expected) < 0.02 * np.linalg.norm(expected)
+
+
+def test_smoothing_scales_the_inputs_of_a_transposed_weight() -> None:
+    random = np.random.default_rng(0)
+    weight, factors = (
+        random.standard_normal((32, 32), np.float32),
+        random.uniform(0.5, 2, 32).astype(np.float32),
+    )
+    model = ir.serde.deserialize_model(
+        helper.make_model(
+            helper.make_graph(
+                [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)],
+                "linear",
+                [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 32])],
+                [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 32])],
+                [numpy_helper.from_array(weight, "w")],
+            )
+        )
+    )
+    scale_rows(model.graph, only_layer(model), factors)
+    np.testing.assert_allclose(only_layer(model).matrix(), weight.T * factors[:, None], rtol=1e-6)

@@ -49,7 +49,7 @@ def test_the_statistics_follow_the_graph(
     source: tuple[Path, Manifest], observed: dict[str, Statistics], tmp_path: Path
 ) -> None:
     model = load_model(source[0] / "decoder.onnx")
-    predicted = smooth(model, observed)
+    predicted = smooth(model, observed).statistics
     assert set(predicted) == set(inputs_to_observe(model))
     with WeightsWriter(tmp_path / "weights.bin") as weights:
         save_model(model, tmp_path / "decoder.onnx", weights)

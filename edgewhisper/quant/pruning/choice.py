@@ -1,6 +1,7 @@
 """What a vocabulary is pruned to: languages, characters, or a corpus."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def parse_vocabulary_choice(text: str) -> VocabularyChoice:
     if not colon or not value.strip() or kind not in ("languages", "characters", "corpus"):
         raise UsageError(f"prune-vocabulary '{text}': write {_FORMS}")
     if kind == "characters":
-        return Characters(frozenset(value))
+        return Characters(frozenset(unicodedata.normalize("NFC", value)))
     return _languages(value) if kind == "languages" else _corpus(Path(value))
 
 
@@ -78,7 +79,8 @@ def _languages(value: str) -> Languages:
 
 def _corpus(path: Path) -> Corpus:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Composed, as Whisper's transcripts are: "a" with a combining mark is another token.
+        text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: the corpus cannot be read ({error.strerror}); name a text file") from None
     except UnicodeDecodeError:

@@ -123,11 +123,20 @@ def most_important(scores: Mapping[str, Floats], ratio: float, step: int = 1) ->
     Returns:
         Layer -> the parts that stay, ascending.
     """
-    every = np.sort(np.concatenate(list(scores.values())))
-    threshold = every[min(round(ratio * len(every)), len(every) - 1)]
+    ranked = sorted(
+        (
+            (float(value), layer, part)
+            for layer, values in scores.items()
+            for part, value in enumerate(values)
+        ),
+        key=lambda item: item[0],
+    )
+    removed = dict.fromkeys(scores, 0)
+    for _, layer, _ in ranked[: round(ratio * len(ranked))]:
+        removed[layer] += 1
     kept = {}
     for layer, values in scores.items():
-        count = int((values >= threshold).sum())
+        count = len(values) - removed[layer]
         if count < len(values):
             count = min(len(values), max(1, round(count / step)) * step)
         kept[layer] = np.sort(np.argsort(-values, kind="stable")[:count])

@@ -277,6 +277,11 @@ def test_a_layer_of_odd_size_loses_nothing_to_rounding() -> None:
     assert [len(parts) for parts in kept.values()] == [8, 40]
 
 
+def test_parts_of_equal_importance_are_removed_too() -> None:
+    kept = most_important({"a": np.array([0.0] * 6 + [1.0] * 4), "b": np.full(10, 2.0)}, 0.25)
+    assert [len(parts) for parts in kept.values()] == [5, 10]
+
+
 def test_a_ratio_is_of_all_parts_whichever_layer_they_are_in() -> None:
     scores = {"a": np.array([0.1, 0.2, 0.9, 0.8]), "b": np.array([0.7, 0.6, 0.5, 0.3])}
     kept = most_important(scores, 0.25)
