@@ -18,6 +18,7 @@ from edgewhisper.quant.cross_attention import quantize_cross_kv, values_to_obser
 from edgewhisper.quant.static import StaticOptions, inputs_to_observe, quantize_static
 from edgewhisper.quant.targets import number_formats
 from edgewhisper.runtime.embedding import TokenEmbedding
+from edgewhisper.runtime.processor import host_target
 from tests.small_models import export
 
 _RUNS = 3
@@ -62,18 +63,21 @@ def decoder_feeds(folder: Path, manifest: Manifest) -> Iterator[Feed]:
 def export_static(
     checkpoint: Checkpoint,
     folder: Path,
-    target: str = "x86-vnni",
+    target: str | None = None,
     options: StaticOptions | None = None,
     cross: bool = True,
 ) -> Manifest:
-    """Write fp32 graphs into `folder`/fp32 and INT8 graphs into `folder`; returns what the runtime needs to run the latter."""
+    """Write fp32 graphs into `folder`/fp32 and INT8 graphs into `folder`; returns what the runtime needs to run the latter.
+
+    Without a target, the graphs are for the processor that runs the tests: another one's products may saturate on it.
+    """
     source = folder / "fp32"
     manifest = export(checkpoint, source)
     encoder, decoder = (load_model(source / f"{name}.onnx") for name in ("encoder", "decoder"))
     encoded, decoded = values_to_observe(encoder, decoder)
     decoded = list(dict.fromkeys(decoded + inputs_to_observe(decoder)))
     statistics: Mapping[str, Any] = observe(source / "decoder.onnx", decoded, decoder_feeds(source, manifest))
-    formats = number_formats(target)
+    formats = number_formats(target or host_target())
     if cross:
         observed = observe(source / "encoder.onnx", encoded, encoder_feeds(manifest))
         statistics = quantize_cross_kv(encoder, decoder, observed, statistics, formats).statistics

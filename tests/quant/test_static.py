@@ -24,6 +24,7 @@ from edgewhisper.quant.static import (
 from edgewhisper.quant.targets import number_formats
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
+from edgewhisper.runtime.processor import host_target
 from edgewhisper.runtime.session import SessionSettings
 from tests.small_models import SMALL, export, random_checkpoint
 from tests.static_models import TABLE, export_static
@@ -59,6 +60,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
 def test_logits_are_close_to_those_of_fp32(
     target: str, bound: float, expected: NDArray[np.float32], tmp_path: Path
 ) -> None:
+    if (target, host_target()) == ("x86-vnni", "x86-avx2"):
+        pytest.skip("its products saturate on this processor")
     manifest = export_static(random_checkpoint(), tmp_path, target)
     assert relative_error(logits(tmp_path, manifest), expected) < bound
 
