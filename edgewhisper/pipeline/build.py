@@ -6,16 +6,17 @@ import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.runtime.processor import host_target
 
 from .artifact_writer import copy_vocabulary, write_manifest
-from .conversion import compares_text, convert, count_steps
-from .measurements import Measurements, Pruning, write_measurements
+from .conversion import Conversion, compares_text, convert, count_steps
+from .measurements import ConvolutionTime, Measurements, Pruning, write_measurements
 from .memory_limit import fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
@@ -162,7 +163,11 @@ def _check_conversion(source: Source, plan: Plan, options: BuildOptions, artifac
     if options.winograd != "auto" or options.winograd_table is not None:
         given = "--winograd-table" if options.winograd_table else f"--winograd {options.winograd}"
         raise UsageError(f"{given}: the convolutions of {artifact} are rewritten already; {again}")
-    if plan.encoder not in ("fp32", "fp16"):
+    if plan.target == "cuda":
+        raise UsageError(
+            f"target 'cuda': the convolutions of {artifact} are rewritten for processors; {again}"
+        )
+    if plan.encoder != "fp32":
         _LOG.warning(
             "%s: its convolutions were rewritten for fp32 and stay in fp32, which is slower than in %s; to have them in %s, %s",
             artifact,
@@ -258,7 +263,27 @@ def _finish(
             conversion.calibration_sha256 or _pruned_by(checks.pruning),
             folder,
         )
-    write_measurements(folder, Measurements(checks.parity, steps.seconds, conversion.gate, checks.pruning))
+    times = _time_convolutions(source, conversion)
+    write_measurements(
+        folder, Measurements(checks.parity, steps.seconds, conversion.gate, checks.pruning, times)
+    )
+
+
+def _time_convolutions(source: Source, conversion: Conversion) -> ConvolutionTime | None:
+    """How long rewritten convolutions take on this machine, if the graphs are for its kind and it can run them."""
+    plan, encoder = conversion.plan, conversion.graphs["encoder"]
+    if plan.target != host_target() and (plan.targeted or plan.target == "cuda"):
+        return None
+    try:
+        import onnxruntime  # noqa: F401
+
+        from .winograd_tuning import time_convolutions
+    except ImportError:
+        return None
+    precision: Literal["fp32", "int8"] = "fp32"
+    if plan.encoder == "int8-dynamic" and not source.is_rewritten:
+        precision = "int8"
+    return time_convolutions(encoder.rewrites, source.dimensions.d_model, precision)
 
 
 def _pruned_by(pruning: Pruning | None) -> str | None:

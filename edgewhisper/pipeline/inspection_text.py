@@ -135,6 +135,14 @@ def _measured_lines(measurements: Measurements | None) -> Lines:
                 same = f", argmax differs in {found.argmax_differences} of {found.rows}" if found.rows else ""
                 lines.append((f"{graph} {kind}", f"{found.relative_error:.1e}{same}"))
     lines += _gate_lines(measurements.gate, pruned=measurements.pruning is not None)
+    if (times := measurements.convolutions) is not None:
+        lines.append(
+            (
+                "convolutions",
+                f"{times.method} in {times.precision}: {times.milliseconds:.1f} ms a window, "
+                f"ONNX Runtime's in fp32 {times.conv_milliseconds:.1f} ms",
+            )
+        )
     lines += _pruning_lines(measurements.pruning)
     lines += [(f"time to {step}", f"{seconds:.2f} s") for step, seconds in measurements.seconds.items()]
     return lines

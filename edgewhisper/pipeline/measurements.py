@@ -23,6 +23,23 @@ class Pruning:
 
 
 @dataclass(frozen=True)
+class ConvolutionTime:
+    """How long the encoder's two convolutions take on the machine that built, beside ONNX Runtime's own in fp32.
+
+    Attributes:
+        method: how they are computed, such as "F6".
+        precision: of their products.
+        milliseconds: of one window with random weights of the model's width, two threads, median.
+        conv_milliseconds: of ONNX Runtime's fp32 Conv, in turn with it.
+    """
+
+    method: str
+    precision: str
+    milliseconds: float
+    conv_milliseconds: float
+
+
+@dataclass(frozen=True)
 class Measurements:
     """The contents of `measured.json`.
 
@@ -31,12 +48,14 @@ class Measurements:
         seconds: build step -> time it took.
         gate: how far the graphs are from fp32; None for fp32 graphs, or where the gate was switched off.
         pruning: what was removed of the checkpoint; None where nothing was.
+        convolutions: None where they are ONNX Runtime's, or for another kind of processor.
     """
 
     parity: ParityReport | None
     seconds: dict[str, float]
     gate: GateReport | None = None
     pruning: Pruning | None = None
+    convolutions: ConvolutionTime | None = None
 
 
 def write_measurements(folder: Path, measurements: Measurements) -> None:

@@ -201,6 +201,10 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError(
             "--winograd with --ops portable: rewritten convolutions use operators of ONNX Runtime; leave one of them out"
         )
+    if plan.target == "cuda" and options.winograd not in ("auto", "off"):
+        raise UsageError(
+            f"--winograd {options.winograd} with target 'cuda': a GPU's convolutions are left to its provider; leave --winograd out"
+        )
     if options.evaluation is not None and options.gate != "text":
         raise UsageError("--evaluation is for the gate of the text; add --gate text, or leave it out")
     if options.on_loss == "fallback" and options.gate == "off":

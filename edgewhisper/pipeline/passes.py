@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgewhisper.quant.smoothing import Scaled
 
 WEIGHTS_FILE = "weights.bin"
+_STORED_LATER = "rewritten for fp32, stored in fp16"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
 
 
@@ -103,6 +104,8 @@ def convert_graphs(
         scaled = {"encoder": cross.encoder, "decoder": cross.decoder}
     earlier = source.graphs["encoder"].rewrites
     kept = _rewritten_nodes(models["encoder"], earlier)
+    if plan.encoder == "fp16":
+        earlier = tuple(replace(info, error=None, reason=_STORED_LATER) for info in earlier)
     rewrites: tuple[RewriteInfo, ...] = ()
     if plan.encoder == "fp16":  # before its weights are behind casts
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
@@ -145,7 +148,9 @@ def _rewrite_convolutions(model: "ir.Model", plan: Plan, options: BuildOptions) 
     from edgewhisper.export.winograd import rewrite
     from edgewhisper.export.winograd.choice import read_table
 
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    if plan.encoder == "fp16":
+        precision = "fp16"
     if plan.encoder == "int8-dynamic":
         precision = "int8"
     table = None if options.winograd_table is None else read_table(options.winograd_table)

@@ -1,6 +1,6 @@
 """The search for points, as text and as a plot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,33 @@ class Search:
     candidates: tuple[Candidate, ...]
 
 
-def search_points(tile: TileName, number: Number) -> tuple[Search, ...]:
+def search_points(
+    tile: TileName, number: Number, progress: Callable[[int, int], None] | None = None
+) -> tuple[Search, ...]:
     """Search for the filters of stride 1 (3 taps) and of stride 2 (2 taps of 3, by polyphase)."""
     size = TILES[tile]
-    return tuple(Search(f"F({size},{taps})", number, search(size, taps, number)) for taps in (3, 2))
+
+    def of_both(search_number: int) -> Callable[[int, int], None] | None:
+        if progress is None:
+            return None
+        return lambda done, total: progress(search_number * total + done, 2 * total)
+
+    return tuple(
+        Search(f"F({size},{taps})", number, search(size, taps, number, progress=of_both(index)))
+        for index, taps in enumerate((3, 2))
+    )
+
+
+def check_plot(path: Path, tile: TileName) -> None:
+    """Check what can be known before the search.
+
+    Raises:
+        UsageError: the file's ending is no image format, or there is no c to choose.
+    """
+    if path.suffix.lower() not in IMAGE_FORMATS:
+        raise UsageError(f"--plot {path}: name a file that ends in {', '.join(IMAGE_FORMATS)}")
+    if tile == "F2":
+        raise UsageError("--plot: tile F2 has no c to choose; take F4 or F6")
 
 
 def format_points(searches: Sequence[Search]) -> str:
@@ -54,13 +77,8 @@ def plot_errors(searches: Sequence[Search], path: Path) -> None:
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        UsageError: the file's ending is no image format, or there is no c to choose.
         OutputError: the file cannot be written.
     """
-    if path.suffix.lower() not in IMAGE_FORMATS:
-        raise UsageError(f"--plot {path}: name a file that ends in {', '.join(IMAGE_FORMATS)}")
-    if all(candidate.c is None for found in searches for candidate in found.candidates):
-        raise UsageError("--plot: tile F2 has no c to choose; take F4 or F6")
     try:
         import matplotlib
     except ImportError:

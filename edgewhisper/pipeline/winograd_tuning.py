@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgewhisper.artifact import RewriteInfo
 from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError
 from edgewhisper.export.nodes import CONTRIB
@@ -17,6 +18,9 @@ from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.accuracy import relative_error
 from edgewhisper.export.winograd.choice import Measured, Method, Precision, Table, TargetTable
 from edgewhisper.export.winograd.nodes import PassWriter
+from edgewhisper.runtime.processor import host_target
+
+from .measurements import ConvolutionTime
 
 WIDTHS = (384, 512, 768, 1024, 1280)  # tiny, base, small, medium, large
 MELS, FRAMES = 80, 3000
@@ -117,6 +121,25 @@ def measure_stems(
     )
 
 
+def time_convolutions(
+    rewrites: Sequence[RewriteInfo], width: int, precision: Precision, threads: int = 2
+) -> ConvolutionTime | None:
+    """How long an encoder's rewritten convolutions take here; None where they are as they were.
+
+    Args:
+        rewrites: what became of them.
+        width: of the model.
+        precision: of their products.
+        threads: to run with.
+    """
+    made = next((info.method for info in rewrites if info.method != "none"), None)
+    method = next((name for name in METHODS["fp32"] if made in (name, f"F({name[1:]},3)")), None)
+    if method is None:
+        return None
+    conv, rewritten = measure_stems(width, host_target(), threads, [(precision, method)])
+    return ConvolutionTime(method, precision, rewritten.milliseconds, conv.milliseconds)
+
+
 def tune(
     target: str,
     threads: int,
@@ -134,15 +157,16 @@ def tune(
     return table_of(found, target, machine), tuple(found)
 
 
-def run(target: str, threads: int, output: Path | None) -> str:
-    """Measure, write the table to `output` where one is given, and return what was measured as text.
+def run(threads: int, output: Path | None, progress: Callable[[int, int], None] | None = None) -> str:
+    """Measure this machine, write the table to `output` where one is given, and return what was measured as text.
 
     Raises:
         OutputError: the table cannot be written.
     """
     from tabulate import tabulate
 
-    table, found = tune(target, threads, f"{_processor()}, {threads} threads, ONNX Runtime {_version()}")
+    machine = f"{_processor()}, {threads} threads, ONNX Runtime {_version()}"
+    table, found = tune(host_target(), threads, machine, progress)
     if output is not None:
         try:
             with atomic_file(output) as temporary:

@@ -102,7 +102,7 @@ def is_constant(value: ir.Value | None) -> bool:
 def add_initializer(graph: ir.Graph, name: str, make: Callable[[], NDArray[np.generic]]) -> ir.Value:
     """The initializer `name`; `make` gives its array unless the graph has it already."""
     if name not in graph.initializers:
-        tensor = ir.Tensor(np.ascontiguousarray(make()), name=name)
+        tensor = ir.Tensor(np.asarray(make(), order="C"), name=name)
         graph.register_initializer(
             ir.Value(
                 name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor

@@ -26,7 +26,9 @@ def test_search_draws_error_against_c(tmp_path: Path) -> None:
     [
         ([], "give --search or --tune"),
         (["--search", "--tune"], "give --search or --tune"),
-        (["--search", "-o", "table.json"], "belong to --tune"),
+        (["--search", "-o", "table.json"], "-o belongs to --tune"),
+        (["--search", "--threads", "1"], "--threads belongs to --tune"),
+        (["--tune", "--tile", "F4"], "--tile belongs to --search"),
         (["--tune", "--plot", "points.png"], "belongs to --search"),
         (["--search", "--tile", "F2", "--plot", "points.txt"], "name a file that ends in"),
         (["--search", "--tile", "F2", "--plot", "points.png"], "has no c to choose"),
@@ -39,3 +41,11 @@ def test_bad_usage_is_one_line(
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--tune", "-o"], ["--search", "--plot"]])
+def test_where_the_result_goes_is_checked_before_the_work(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["winograd", *arguments, str(tmp_path / "nowhere" / "table.png")]) == 1
+    assert "cannot be written (no folder" in capsys.readouterr().err

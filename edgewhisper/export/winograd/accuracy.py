@@ -42,13 +42,16 @@ def errors_on_random_tiles(transforms: Transforms, number: Number) -> RelativeEr
     return RelativeErrors(float(np.mean(found)), float(np.max(found)))
 
 
-def tiles(x: Array, w: Array, transforms: Transforms, number: Number) -> Array:
-    """Input tiles x [n, R, C] and filter w [r, C, D] -> output tiles [m, R, D], rounded like the graph in `number`."""
+def tiles(x: Array, w: Array, transforms: Transforms, number: Number, limit: int = INT8_LIMIT) -> Array:
+    """Input tiles x [n, R, C] and filter w [r, C, D] -> output tiles [m, R, D], rounded like the graph in `number`.
+
+    `limit` is the largest INT8 weight.
+    """
     dtype = np.float16 if number == "fp16" else np.float32
     filters = np.einsum("kj,jcd->kcd", array(transforms.filter), np.asarray(w, np.float64)).astype(dtype)
     inputs = np.einsum("kj,jrc->krc", array(transforms.input).astype(dtype), x.astype(dtype))
     if number == "int8":
-        products = np.stack([_int8_product(a, b) for a, b in zip(inputs, filters, strict=True)])
+        products = np.stack([_int8_product(a, b, limit) for a, b in zip(inputs, filters, strict=True)])
     else:
         # Half precision is multiplied with sums in float32, as processors and ONNX Runtime do.
         products = np.matmul(inputs.astype(np.float32), filters.astype(np.float32)).astype(dtype)
@@ -61,11 +64,11 @@ def direct_tiles(x: Array, w: Array, tile: int) -> Array:
     return np.stack([sum(x[i + j] @ w[j] for j in range(taps)) for i in range(tile)])
 
 
-def slices(x: Array, w: Array, number: Number) -> Array:
+def slices(x: Array, w: Array, number: Number, limit: int = INT8_LIMIT) -> Array:
     """Windows x [r, R, C] and filter w [r, C, D] -> [R, D] as one product, rounded like the graph in `number`."""
     windows, filters = np.concatenate(list(x), axis=-1), np.concatenate(list(w), axis=0)
     if number == "int8":
-        return _int8_product(windows.astype(np.float32), filters.astype(np.float32))
+        return _int8_product(windows.astype(np.float32), filters.astype(np.float32), limit)
     dtype = np.float16 if number == "fp16" else np.float32
     product = windows.astype(dtype).astype(np.float32) @ filters.astype(dtype).astype(np.float32)
     return np.asarray(product.astype(dtype))
@@ -77,11 +80,11 @@ def quantize_filter(w: Array, limit: int = INT8_LIMIT) -> tuple[NDArray[np.int8]
     return np.clip(np.rint(w / scales), -limit, limit).astype(np.int8), scales.astype(np.float32)
 
 
-def _int8_product(x: Array, w: Array) -> Array:
+def _int8_product(x: Array, w: Array, limit: int) -> Array:
     """x [R, K] w [K, D] with x in uint8 by its own range (ONNX's DynamicQuantizeLinear) and w by `quantize_filter`."""
     low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
     scale = (high - low) / UINT8_LIMIT or 1.0
     zero = round(-low / scale)
     quantized = np.clip(np.rint(x / scale) + zero, 0, UINT8_LIMIT) - zero
-    filters, scales = quantize_filter(w)
+    filters, scales = quantize_filter(w, limit)
     return np.asarray(quantized @ filters.astype(np.float64) * (scales * scale))

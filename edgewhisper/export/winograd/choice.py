@@ -71,6 +71,10 @@ def read_table(path: Path) -> Table:
         return parse_table(path.read_text(), str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{path}: is no table of convolutions; write one with 'edgewhisper winograd --tune'"
+        ) from None
 
 
 def parse_table(text: str, where: str) -> Table:
@@ -81,9 +85,23 @@ def parse_table(text: str, where: str) -> Table:
     """
     try:
         table = parse_json(Table, json.loads(text), where)
-    except (ValueError, ArtifactError):
+    except (ValueError, RecursionError, ArtifactError):
+        table = None
+    if not isinstance(table, Table) or not _is_sound(table):
         raise UsageError(
             f"{where}: is no table of convolutions; write one with 'edgewhisper winograd --tune'"
-        ) from None
-    assert isinstance(table, Table)
+        )
     return table
+
+
+def _is_sound(table: Table) -> bool:
+    """Whether it can be chosen from."""
+    rows = [
+        (precision, row)
+        for target in table.targets.values()
+        for precision, measured in target.measured.items()
+        for row in measured
+    ]
+    return table.default in table.targets and all(
+        precision in PRECISIONS and row.width > 0 and row.speedup > 0 for precision, row in rows
+    )

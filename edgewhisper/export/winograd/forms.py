@@ -102,7 +102,10 @@ class ChainWriter:
             tiles = ceil_div(nodes, where.count, tile)
         filters = _filters(convolution, ones)
         bias = None if ones else convolution.bias
+        # Nodes may share weights; what is made of them has the bias in it where that is a filter's.
         name = convolution.weight.name or "weight"
+        if ones and convolution.bias is not None:
+            name = f"{name}+{convolution.bias.name}"
         if self._form.tile is None:
             rows = self._slices(frames, convolution, tiles, where, filters, name)
             biased = self._form.int8
@@ -252,6 +255,8 @@ class ChainWriter:
         return self.nodes.constant(name, np.array(value, self._form.dtype))
 
     def _constant(self, name: str, value: Float64) -> ir.Value:
+        if self._form.dtype is not np.float32:
+            name = f"{name}.{self._form.dtype.__name__}"
         return self.nodes.constant(name, value.astype(self._form.dtype))
 
 

@@ -26,7 +26,7 @@ class PassWriter(NodeWriter):
     def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
         """An initializer; one of this name is used again."""
         if name not in self._graph.initializers:
-            tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+            tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
             value = ir.Value(
                 name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
             )

@@ -49,27 +49,39 @@ class Chain:
     transpose: ir.Node | None
 
     @property
+    def dtype(self) -> ir.DataType | None:
+        """The type of its weights and values."""
+        return self.convolutions[0].weight.dtype
+
+    @property
     def nodes(self) -> tuple[ir.Node, ...]:
         """Every node that a rewrite replaces, in order."""
         found = [n for c in self.convolutions for n in (c.node, *c.gelu)]
         return (*found, *((self.transpose,) if self.transpose else ()))
 
 
-def find_chains(graph: ir.Graph) -> tuple[tuple[Chain, ...], tuple[tuple[str, str], ...]]:
-    """The chains of Convs that can be rewritten, and (node name, reason) of the 1-D Convs that cannot."""
+def find_chains(graph: ir.Graph) -> tuple[tuple[Chain, ...], tuple[tuple[ir.Node, str], ...]]:
+    """The chains of Convs that can be rewritten, and the 1-D Convs that cannot, each with the reason."""
     opset = graph.opset_imports.get("", 0)
     chains: list[Chain] = []
-    declined: list[tuple[str, str]] = []
+    declined: list[tuple[ir.Node, str]] = []
     taken: set[ir.Node] = set()
-    for node in graph:
+    for node in graph.all_nodes():
         if node.op_type != "Conv" or node.domain not in ("", "ai.onnx") or node in taken or not _is_1d(node):
             continue
+        if node.graph is not graph:
+            declined.append((node, "it is in a subgraph, such as a branch of If"))
+            continue
+        _make_initializers(graph, node)
         if reason := decline(node, opset):
-            declined.append((node.name or node.outputs[0].name or "Conv", reason))
+            declined.append((node, reason))
             continue
         found = [_convolution(node)]
         while (following := _only_consumer(found[-1].last)) is not None:
-            if following.op_type != "Conv" or decline(following, opset) is not None:
+            if following.op_type != "Conv" or following.graph is not graph or not _is_1d(following):
+                break
+            _make_initializers(graph, following)
+            if decline(following, opset) is not None or _type(following) != _type(node):
                 break
             found.append(_convolution(following))
         transpose = following if following is not None and _is_transpose(following) else None
@@ -89,6 +101,8 @@ def decline(node: ir.Node, opset: int) -> str | None:
         return "its weights are not constant"
     if bias is not None and bias.const_value is None:
         return "its bias is not constant"
+    if any(value is not None and value.is_graph_input() for value in (weight, bias)):
+        return "its weights are inputs of the graph too, whose values a caller may replace"
     if weight.const_value.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
         return f"its weights are {weight.const_value.dtype}"
     taps = int(weight.const_value.shape[2])  # type: ignore[arg-type]
@@ -111,8 +125,37 @@ def constant_array(value: ir.Value) -> NDArray[np.float64]:
 
 
 def _is_1d(node: ir.Node) -> bool:
+    if "kernel_shape" in node.attributes:
+        return len(node.attributes["kernel_shape"].as_ints()) == 1
+    shapes = [value.shape for value in node.inputs[:2] if value is not None and value.shape is not None]
+    return any(len(shape) == 3 for shape in shapes)
+
+
+def _type(node: ir.Node) -> ir.DataType | None:
     weight = node.inputs[1]
-    return weight is not None and weight.shape is not None and len(weight.shape) == 3
+    return weight.dtype if weight is not None else None
+
+
+def _make_initializers(graph: ir.Graph, node: ir.Node) -> None:
+    """Weights and bias that are Constant nodes, or pass through Identity, become initializers of their own."""
+    for index, value in enumerate(node.inputs[1:3], start=1):
+        source = value
+        while (producer := source.producer() if source is not None else None) is not None:
+            if producer.op_type != "Identity":
+                break
+            source = producer.inputs[0]
+        if source is None or value is None or (source is value and source.producer() is None):
+            continue
+        tensor = ir.convenience.get_const_tensor(source)
+        if tensor is None:
+            continue
+        name = f"{value.name}.constant"
+        if name not in graph.initializers:
+            constant = ir.Value(
+                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
+            )  # fmt: skip
+            graph.register_initializer(constant)
+        node.replace_input_with(index, graph.initializers[name])
 
 
 def _convolution(node: ir.Node) -> Convolution:

@@ -49,23 +49,26 @@ def rewrite(
     if choice == "off":
         return ()
     chains, declined = find_chains(model.graph)
-    order = {node.name: index for index, node in enumerate(model.graph)}
-    infos = [RewriteInfo(name, "none", reason=reason) for name, reason in declined]
+    order = {node: index for index, node in enumerate(model.graph.all_nodes())}
+    infos = [(order[node], RewriteInfo(_node_name(node), "none", reason=reason)) for node, reason in declined]
     for chain in chains:
+        places = [order[convolution.node] for convolution in chain.convolutions]
         width = chain.convolutions[-1].channels[1]
         method, reason = _method(choice, target, precision, width, table)
+        if precision == "int8" and chain.dtype == ir.DataType.FLOAT16:
+            method, reason = "off", "its weights are fp16, which INT8 products do not take"
         if method == "off":
-            infos += [
-                RewriteInfo(
-                    _name(c), "none", macs, macs, None, reason or "ONNX Runtime's Conv is the fastest here"
-                )
-                for c, macs in _macs_before(chain)
+            reason = reason or "ONNX Runtime's Conv is the fastest here"
+            left = [
+                RewriteInfo(_name(c), "none", macs, macs, None, reason) for c, macs in _macs_before(chain)
             ]
+            infos += zip(places, left, strict=True)
             continue
         limit = WEIGHT_LIMITS.get(target, WEIGHT_LIMIT)
-        infos += _infos(chain, method, precision, reason)
+        number: Number = "fp16" if chain.dtype == ir.DataType.FLOAT16 else precision
+        infos += zip(places, _infos(chain, method, number, limit, reason), strict=True)
         _write(model.graph, chain, method, precision, limit)
-    return tuple(sorted(infos, key=lambda info: order.get(info.node, 0)))
+    return tuple(info for _, info in sorted(infos, key=lambda placed: placed[0]))
 
 
 def _method(
@@ -103,11 +106,11 @@ def _write(graph: ir.Graph, chain: Chain, method: Method, precision: Precision, 
             del graph.initializers[name]
 
 
-def _infos(chain: Chain, method: Method, precision: Precision, reason: str | None) -> list[RewriteInfo]:
+def _infos(chain: Chain, method: Method, number: Number, limit: int, reason: str | None) -> list[RewriteInfo]:
     found = []
     for convolution, before in _macs_before(chain):
         tile = TILES.get(method)
-        error = _error(convolution, tile, precision)
+        error = _error(convolution, tile, number, limit)
         if tile is None:
             found.append(RewriteInfo(_name(convolution), "slices", before, before, error, reason))
             continue
@@ -137,26 +140,29 @@ def _macs_before(chain: Chain) -> list[tuple[Convolution, int]]:
     return found
 
 
-def _error(convolution: Convolution, tile: int | None, precision: Precision) -> float:
+def _error(convolution: Convolution, tile: int | None, number: Number, limit: int) -> float:
     """||y - y64|| / ||y64|| of this filter over unit normal inputs."""
-    number: Number = precision
     w = constant_array(convolution.weight)[:ERROR_OUTPUTS].transpose(2, 1, 0)
     random = np.random.default_rng(0)
     if tile is None:
         x = random.normal(size=(TAPS, ERROR_TILES, w.shape[1]))
-        return relative_error(slices(x, w, number), direct_tiles(x, w, 1)[0])
+        return relative_error(slices(x, w, number, limit), direct_tiles(x, w, 1)[0])
     if convolution.stride == 1:
         made = transforms(tile, TAPS)
         x = random.normal(size=(made.size, ERROR_TILES, w.shape[1]))
-        return relative_error(tiles(x, w, made, number), direct_tiles(x, w, tile))
+        return relative_error(tiles(x, w, made, number, limit), direct_tiles(x, w, tile))
     made = transforms(tile, 2)
     x = random.normal(size=(made.size, ERROR_TILES, w.shape[1]))
     middle = random.normal(size=(tile, ERROR_TILES, w.shape[1]))
     exact = direct_tiles(x, w[[0, 2]], tile) + middle @ w[1]
-    approximate = tiles(x, w[[0, 2]], made, number)
-    approximate = approximate + np.stack([slices(row[None], w[1:2], number) for row in middle])
+    approximate = tiles(x, w[[0, 2]], made, number, limit)
+    approximate = approximate + np.stack([slices(row[None], w[1:2], number, limit) for row in middle])
     return relative_error(approximate, exact)
 
 
 def _name(convolution: Convolution) -> str:
-    return convolution.node.name or convolution.node.outputs[0].name or "Conv"
+    return _node_name(convolution.node)
+
+
+def _node_name(node: ir.Node) -> str:
+    return node.name or node.outputs[0].name or "Conv"

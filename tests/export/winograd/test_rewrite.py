@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.choice import Choice, Precision
+from edgewhisper.runtime.processor import host_target
 from tests.export.winograd.graphs import Array, conv_model, op_types, run, stem_model
 
 METHODS: tuple[Choice, ...] = ("slices", "F2", "F4", "F6")
-TARGET = "x86-vnni"
+TARGET = host_target()
 
 
 def _random(*shape: int, seed: int = 0) -> Array:

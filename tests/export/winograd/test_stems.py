@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.choice import Choice
+from edgewhisper.runtime.processor import host_target
 from tests.conftest import BundledRecording
 from tests.export.winograd.graphs import Array, exported_model, op_types, run, stem_model
 
-TARGET = "x86-vnni"
+TARGET = host_target()
 Filter = tuple[Array, Array]
 
 
