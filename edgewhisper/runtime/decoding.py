@@ -12,6 +12,7 @@ from .options import Statistics
 from .protocols import CrossKV, Decoder, Floats
 from .rules import LogitsRule
 from .sampling import Greedy, Sampler, TokenChooser, probability
+from .speculation.speculation import Speculation
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class Decoded:
 class Prefilled:
     """A decoder that has read a window's prompt."""
 
-    prompt_length: int
+    cross: CrossKV
+    prompt: Sequence[int]
     first_row: Floats  # logits [vocab] of the first token
     no_speech_prob: float  # 0 for a vocabulary without <|nospeech|>
 
 
 class DecodingLoop:
-    """Decodes windows token by token, under the rules, with one decoder."""
+    """Decodes windows, under the rules, with one decoder: token by token, or several at once where they can be guessed."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class DecodingLoop:
         max_tokens: int | None,
         statistics: Statistics,
         started: float,
+        speculation: Speculation | None = None,
     ) -> None:
         """Take what all windows have in common.
 
@@ -55,7 +58,9 @@ class DecodingLoop:
             max_tokens: per window; None for as many as the cache holds.
             statistics: counts tokens, and the time to the first one since `started` (`time.perf_counter()`).
             started: when the transcription began.
+            speculation: proposes tokens, several of which are decoded in one step; None: one token a step.
         """
+        self._speculation = speculation
         self._decoder = decoder
         self._tokens = tokens
         self._rules = rules
@@ -71,7 +76,8 @@ class DecodingLoop:
         rows = self._decoder.run(prompt, start)
         no_speech = self._tokens.no_speech
         return Prefilled(
-            prompt_length=len(prompt),
+            cross=cross,
+            prompt=prompt,
             first_row=rows[-1].copy(),
             no_speech_prob=0.0 if no_speech is None else probability(rows[0], no_speech),
         )
@@ -89,39 +95,78 @@ class DecodingLoop:
         temperature 1, divided by the number of tokens plus one. transformers divides by the tokens alone where end of
         text was not reached.
         """
-        decoder, end_of_text = self._decoder, self._tokens.end_of_text
-        row = prefilled.first_row.copy()
+        decoder = self._decoder
+        row = prefilled.first_row[None].copy()
         chooser: TokenChooser = Greedy(row.size)
         if temperature > 0:
             assert generator is not None
             chooser = Sampler(row.size, temperature, generator)
         # The last token is never fed back, yet counts: transformers' max_length includes it.
-        limit = decoder.max_length - prefilled.prompt_length
+        limit = decoder.max_length - len(prefilled.prompt)
         if self._max_tokens is not None:
             limit = min(limit, self._max_tokens)
-        decoder.rollback(prefilled.prompt_length)
-        sampled: list[int] = []
-        total_logprob = 0.0
-        while True:
-            for rule in self._rules:
-                rule.apply(row, sampled)
-            token, logprob = chooser.choose(row)
-            total_logprob += logprob
-            self._count_token()
-            if token == end_of_text:
-                break
-            sampled.append(token)
-            if len(sampled) >= limit:
-                break
-            row = decoder.run((token,), 0)[0]
+        decoder.rollback(len(prefilled.prompt))
+        speculation = self._speculation
+        if speculation is not None:
+            speculation.begin(prefilled.cross, prefilled.prompt)
+        text = _Text(limit, self._tokens.end_of_text)
+        self._take(text, row, (), chooser)
+        while not text.ended:
+            proposed: Sequence[int] = ()
+            if speculation is not None:
+                proposed = speculation.propose(text.tokens, limit - len(text.tokens) - 1)
+            before = decoder.length
+            rows = decoder.run((text.tokens[-1], *proposed), 0)
+            accepted = self._take(text, rows, proposed, chooser)
+            if proposed:
+                decoder.rollback(before + 1 + accepted)
+                assert speculation is not None
+                speculation.learn(len(proposed), accepted)
         return Decoded(
-            tokens=tuple(sampled),
-            avg_logprob=total_logprob / (len(sampled) + 1),
+            tokens=tuple(text.tokens),
+            avg_logprob=text.total_logprob / (len(text.tokens) + 1),
             no_speech_prob=prefilled.no_speech_prob,
             temperature=temperature,
         )
+
+    def _take(self, text: "_Text", rows: Floats, proposed: Sequence[int], chooser: TokenChooser) -> int:
+        """Choose a token from every row until one is not what was proposed; returns how many proposals were right.
+
+        Every row is chosen from as if it had been computed alone: its own prefix for the rules, its own draw. A proposal is right if it
+        is what would have been chosen anyway, so text and, at temperatures over 0, distribution and draws are those of single steps. It
+        is the rejection sampling of arXiv 2211.17192 for drafts that are sure of each proposal: accepted with its probability, else a
+        draw from the other tokens.
+        """
+        for index, row in enumerate(rows):
+            for rule in self._rules:
+                rule.apply(row, text.tokens)
+            token, logprob = chooser.choose(row)
+            self._count_token()
+            text.add(token, logprob)
+            if text.ended or index == len(proposed) or token != proposed[index]:
+                return index
+        raise AssertionError("a row follows the last proposal")
 
     def _count_token(self) -> None:
         self._statistics.tokens += 1
         if self._statistics.first_token_seconds is None:
             self._statistics.first_token_seconds = time.perf_counter() - self._started
+
+
+class _Text:
+    """The tokens of one window so far."""
+
+    def __init__(self, limit: int, end_of_text: int) -> None:
+        self.tokens: list[int] = []
+        self.total_logprob = 0.0
+        self.ended = False
+        self._limit = limit
+        self._end_of_text = end_of_text
+
+    def add(self, token: int, logprob: float) -> None:
+        self.total_logprob += logprob
+        if token == self._end_of_text:
+            self.ended = True
+            return
+        self.tokens.append(token)
+        self.ended = len(self.tokens) >= self._limit

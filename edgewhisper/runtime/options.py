@@ -155,6 +155,26 @@ class Segment:
 
 
 @dataclass
+class SpeculationStatistics:
+    """What drafts proposed for one transcription."""
+
+    verifications: int = 0  # steps over several tokens
+    proposed: int = 0  # tokens
+    accepted: int = 0  # of them, those that the text has
+    draft_seconds: float = 0.0
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Accepted over proposed; 0 where nothing was proposed."""
+        return self.accepted / self.proposed if self.proposed else 0.0
+
+    @property
+    def tokens_per_verification(self) -> float:
+        """Tokens that a step over several gave, its own included; 0 where there was none."""
+        return (self.accepted + self.verifications) / self.verifications if self.verifications else 0.0
+
+
+@dataclass
 class Statistics:
     """Counts and times of one transcription, up to date after each segment and complete when the generator ends."""
 
@@ -166,6 +186,7 @@ class Statistics:
     encoder_seconds: float = 0.0
     decoder_seconds: float = 0.0  # language detection included
     first_token_seconds: float | None = None  # from the call to the first token
+    speculation: SpeculationStatistics = field(default_factory=SpeculationStatistics)
 
 
 @dataclass

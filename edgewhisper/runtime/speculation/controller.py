@@ -1,0 +1,120 @@
+"""How many tokens to propose: as many as pay, by what steps cost on this device and how often proposals were right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST_PROPOSED = 8
+"""Tokens proposed at once; a verification takes one row more."""
+
+LEAST_GAIN = 1.05
+"""Expected speed-up below which nothing is proposed."""
+
+_EXPECTED, _WEIGHT = 0.75, 4.0
+"""Acceptance rate before anything is known, and how many proposals that guess is worth."""
+
+_MEMORY = 0.97
+"""What a proposal still counts after the next one: the rate is that of the last thirty or so."""
+
+_PROBE_AFTER, _LONGEST_PAUSE = 16, 256
+"""Single steps until one proposal is tried again while switched off; doubled each time it does not pay."""
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """Times of steps, divided by that of a greedy step as it really runs.
+
+    Attributes:
+        rows: of a step of 1, 2, .. rows of the decoder.
+        draft: of one drafted token.
+    """
+
+    rows: tuple[float, ...]
+    draft: float
+
+    def verification(self, proposed: int) -> float:
+        """A step over the last token and the proposals."""
+        return self.rows[min(proposed, len(self.rows) - 1)]
+
+
+FREE_ROWS = StepCosts(rows=tuple(1 + 0.06 * extra for extra in range(MOST_PROPOSED + 1)), draft=0.0)
+"""A guess for devices where nothing was measured."""
+
+
+class FixedLength:
+    """Always the same number of proposals."""
+
+    def __init__(self, proposals: int) -> None:
+        self._proposals = proposals
+
+    def length(self) -> int:
+        """How many tokens to propose."""
+        return self._proposals
+
+    def goes_on(self, drafted: int, probability: float) -> bool:
+        """Whether to draft one more token; always."""
+        return True
+
+    def learn(self, proposed: int, accepted: int) -> None:
+        """Nothing is learnt."""
+
+
+class AdaptiveLength:
+    """As many proposals as have the largest expected speed-up, none where that is small.
+
+    With an acceptance rate a, K proposals give (1 - a^(K+1)) / (1 - a) tokens for a verification of K + 1 rows and K drafted
+    tokens. Switched off, it tries a single proposal from time to time.
+    """
+
+    def __init__(self, costs: StepCosts = FREE_ROWS) -> None:
+        self._costs = costs
+        self._right = _EXPECTED * _WEIGHT
+        self._seen = _WEIGHT
+        self._pause = _PROBE_AFTER
+        self._skipped = 0
+
+    @property
+    def acceptance(self) -> float:
+        """The running acceptance rate."""
+        return self._right / self._seen
+
+    def length(self) -> int:
+        """How many tokens to propose now."""
+        best = max(range(1, MOST_PROPOSED + 1), key=self._gain)
+        if self._gain(best) >= LEAST_GAIN:
+            return best
+        self._skipped += 1
+        if self._skipped < self._pause:
+            return 0
+        self._skipped = 0
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        return 1
+
+    def goes_on(self, drafted: int, probability: float) -> bool:
+        """Whether the chance that the next token is right too outweighs what it costs."""
+        more = self._costs.verification(drafted + 1) - self._costs.verification(drafted) + self._costs.draft
+        return probability * self.acceptance > more
+
+    def learn(self, proposed: int, accepted: int) -> None:
+        """Take note of a verification: tokens after the first wrong one say nothing."""
+        for right in [True] * accepted + [False] * (accepted < proposed):
+            self._right = self._right * _MEMORY + right
+            self._seen = self._seen * _MEMORY + 1
+        if accepted:
+            self._pause = _PROBE_AFTER
+
+    def _gain(self, proposals: int) -> float:
+        return expected_gain(self.acceptance, proposals, self._costs)
+
+
+Controller = FixedLength | AdaptiveLength
+
+
+def expected_gain(acceptance: float, proposals: int, costs: StepCosts) -> float:
+    """Expected speed-up over single steps: tokens per verification over its time."""
+    tokens = sum(acceptance**position for position in range(proposals + 1))
+    return tokens / (costs.verification(proposals) + proposals * costs.draft)
+
+
+def best_length(acceptance: float, costs: StepCosts, lengths: Sequence[int]) -> int:
+    """The number of proposals with the largest expected gain."""
+    return max(lengths, key=lambda proposals: expected_gain(acceptance, proposals, costs))
