@@ -119,7 +119,7 @@ class GraphInfo:
     """One ONNX graph of the artifact."""
 
     file: str
-    kind: str  # encoder, decoder, later draft kinds
+    kind: str  # encoder, decoder, or a draft's: step
     precision: str
     ops: Literal["fused", "portable"]
     opset: int
@@ -130,6 +130,7 @@ class GraphInfo:
     embedding: TensorLocation | None = None  # where the rows of inputs_embeds come from
     embedding_scales: TensorLocation | None = None  # of a quantized table, [vocab_size, blocks of a row]
     rewrites: tuple[RewriteInfo, ...] = ()
+    head_tokens: tuple[int, ...] | None = None  # of a draft: the ids that its logits stand for
 
 
 @dataclass(frozen=True)

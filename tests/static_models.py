@@ -14,7 +14,8 @@ from edgewhisper.export.model_file import load_model, save_model
 from edgewhisper.export.weights import WeightsWriter
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.quant.calibration import observe
-from edgewhisper.quant.cross_attention import quantize_cross_kv, values_to_observe
+from edgewhisper.quant.cross_attention import decoder_values_to_observe, encoder_values_to_observe
+from edgewhisper.quant.cross_kv import quantize_cross_kv
 from edgewhisper.quant.static import StaticOptions, inputs_to_observe, quantize_static
 from edgewhisper.quant.targets import number_formats
 from edgewhisper.runtime.embedding import TokenEmbedding
@@ -74,7 +75,7 @@ def export_static(
     source = folder / "fp32"
     manifest = export(checkpoint, source)
     encoder, decoder = (load_model(source / f"{name}.onnx") for name in ("encoder", "decoder"))
-    encoded, decoded = values_to_observe(encoder, decoder)
+    encoded, decoded = encoder_values_to_observe(encoder), decoder_values_to_observe(decoder)
     decoded = list(dict.fromkeys(decoded + inputs_to_observe(decoder)))
     statistics: Mapping[str, Any] = observe(source / "decoder.onnx", decoded, decoder_feeds(source, manifest))
     formats = number_formats(target or host_target())

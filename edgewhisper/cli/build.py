@@ -50,6 +50,11 @@ from .parameters import FolderPath
     help="Share of the feed-forward units to remove, such as 0.1.",
 )
 @click.option(
+    "--draft",
+    metavar="DRAFT",
+    help="What guesses tokens, so that several are decoded at once: shared:1, or a folder of 'edgewhisper distill'.",
+)
+@click.option(
     "--parity/--no-parity",
     default=None,
     help="Compare the graphs with PyTorch and fail beyond the tolerance. Default: when torch is installed.",

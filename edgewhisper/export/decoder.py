@@ -1,8 +1,11 @@
 """Whisper's decoder as one ONNX graph for prefill, single steps and the verification of several tokens."""
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import HEAD, PREFIX
 
 from .builder import GraphBuilder
 from .layers import Layers
@@ -15,23 +18,58 @@ FLOAT, INT32, INT64 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64
 TABLE = "decoder.embed_tokens.weight"
 
 
-def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilder:
-    """The decoder, over a static KV cache of max_target_positions.
+@dataclass(frozen=True)
+class DecoderParts:
+    """Which tensors a decoder is made of.
+
+    Attributes:
+        name: of the graph.
+        layers: prefixes of the layers' tensors.
+        cross: for each layer, whose cross-attention keys and values of the encoder's it reads.
+        norm: the last layer normalization.
+        head: the output head's table [tokens, d].
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    cross: tuple[int, ...]
+    norm: str
+    head: str
+
+
+def main_parts(checkpoint: Checkpoint) -> DecoderParts:
+    """The checkpoint's own decoder."""
+    count = checkpoint.dimensions.decoder_layers
+    layers = tuple(f"decoder.layers.{i}" for i in range(count))
+    return DecoderParts("decoder", layers, tuple(range(count)), "decoder.layer_norm", TABLE)
+
+
+def draft_parts(layers: int, cross_layers: tuple[int, ...]) -> DecoderParts:
+    """A draft's decoder, of a checkpoint that `models.draft.with_draft` made."""
+    names = tuple(f"{PREFIX}layers.{i}" for i in range(layers))
+    return DecoderParts("draft", names, cross_layers, f"{PREFIX}layer_norm", HEAD)
+
+
+def build_decoder(
+    checkpoint: Checkpoint, weights: WeightsWriter, parts: DecoderParts | None = None
+) -> GraphBuilder:
+    """A decoder, over a static KV cache of max_target_positions.
 
     Inputs:
         inputs_embeds [B, S, d]: rows of the token embedding; position_ids [B, S];
         seqlens_k [B]: tokens in the cache after this step, less one; total_sequence_length: the same, not less one;
         logits_from: the head runs on rows logits_from .. S;
         past_key_self_i, past_value_self_i [B, heads, max_target_positions + 1, head_dim], one row for `_RowPadding`;
-        past_key_cross_i, past_value_cross_i [B, heads, positions, head_dim]: the encoder's outputs.
+        past_key_cross_j, past_value_cross_j [B, heads, positions, head_dim]: the encoder's outputs, j of `parts.cross`.
     Outputs:
-        logits [B, S - logits_from, vocab]; present_key_self_i, present_value_self_i, to be bound to the memory of the
+        logits [B, S - logits_from, tokens of the head]; present_key_self_i, present_value_self_i, to be bound to the memory of the
         past: attention then writes the new rows in place. Lowering seqlens_k takes tokens back.
     With more than one token after a past, B must be 1 (a limit of GroupQueryAttention).
     """
+    parts = parts or main_parts(checkpoint)
     dims = checkpoint.dimensions
     head_dim = dims.d_model // dims.decoder_heads
-    graph = GraphBuilder("decoder", weights)
+    graph = GraphBuilder(parts.name, weights)
     layers = Layers(graph, checkpoint.tensors)
 
     embeddings = graph.input("inputs_embeds", FLOAT, ["batch", "sequence", dims.d_model])
@@ -39,9 +77,8 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
     seqlens_k = graph.input("seqlens_k", INT32, ["batch"])
     total_length = graph.input("total_sequence_length", INT32, [])
     logits_from = graph.input("logits_from", INT64, [])
-    names = [f"decoder.layers.{i}" for i in range(dims.decoder_layers)]
-    self_heads = [layers.heads(f"{layer}.self_attn", head_dim) for layer in names]
-    cross_heads = [layers.heads(f"{layer}.encoder_attn", head_dim) for layer in names]
+    self_heads = [layers.heads(f"{layer}.self_attn", head_dim) for layer in parts.layers]
+    cross_heads = [layers.heads(f"{layer}.encoder_attn", head_dim) for layer in parts.layers]
     cache_shapes: list[list[int | str]] = [
         ["batch", heads, dims.max_target_positions + 1, head_dim] for heads in self_heads
     ]
@@ -51,22 +88,20 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         for kv in ("key", "value")
     ]
     cross = [
-        graph.input(f"past_{kv}_cross_{i}", FLOAT, ["batch", heads, "positions", head_dim])
-        for i, heads in enumerate(cross_heads)
+        graph.input(f"past_{kv}_cross_{number}", FLOAT, ["batch", heads, "positions", head_dim])
+        for number, heads in zip(parts.cross, cross_heads, strict=True)
         for kv in ("key", "value")
     ]
 
     positions = graph.op("Gather", layers.parameter("decoder.embed_positions.weight"), position_ids)
     x = graph.op("Add", embeddings, positions)
-    normed = layers.layer_norm(x, "decoder.layers.0.self_attn_layer_norm")
+    normed = layers.layer_norm(x, f"{parts.layers[0]}.self_attn_layer_norm")
     rows = _RowPadding(graph, position_ids)
     seqlens_k, total_length = rows.lengths(seqlens_k, total_length)
     present: list[ir.Value] = []
-    for index, layer in enumerate(names):
+    norms = [f"{layer}.self_attn_layer_norm" for layer in parts.layers[1:]] + [parts.norm]
+    for index, (layer, following) in enumerate(zip(parts.layers, norms, strict=True)):
         heads = self_heads[index]
-        following = f"decoder.layers.{index + 1}.self_attn_layer_norm"
-        if index + 1 == dims.decoder_layers:
-            following = "decoder.layer_norm"
         attended, key, value = graph.op_many(
             "GroupQueryAttention", 3, rows.pad(layers.qkv(normed, f"{layer}.self_attn")), None, None, past[2 * index], past[2 * index + 1],
             seqlens_k, total_length, domain=CONTRIB, num_heads=heads, kv_num_heads=heads, do_rotary=0,
@@ -86,11 +121,19 @@ def build_decoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         )
         x, normed = layers.add_and_norm(x, layers.feed_forward(normed, layer), f"{layer}.fc2", following)
 
-    graph.output(_head(layers, normed, logits_from), "logits", FLOAT, ["batch", "rows", dims.vocab_size])
+    head = layers.parameter(parts.head)
+    graph.output(_head(layers, normed, logits_from, head), "logits", FLOAT, ["batch", "rows", _rows_of(head)])
     for index, value in enumerate(present):
         name = f"present_{('key', 'value')[index % 2]}_self_{index // 2}"
         graph.output(value, name, FLOAT, cache_shapes[index // 2])
     return graph
+
+
+def _rows_of(table: ir.Value) -> int:
+    assert table.shape is not None
+    count = table.shape[0]
+    assert isinstance(count, int)
+    return count
 
 
 def _cross_attention(
@@ -147,11 +190,10 @@ class _RowPadding:
         return self._graph.op("Slice", x, self._zero, self._length, self._axis)
 
 
-def _head(layers: Layers, x: ir.Value, logits_from: ir.Value) -> ir.Value:
-    """x [B, S, d] -> logits of rows logits_from .. S [B, S - logits_from, vocab]."""
+def _head(layers: Layers, x: ir.Value, logits_from: ir.Value, head: ir.Value) -> ir.Value:
+    """x [B, S, d] -> logits of rows logits_from .. S [B, S - logits_from, tokens] by the table `head` [tokens, d]."""
     graph = layers.graph
     to_the_end = graph.constant("to_the_end", [2**31 - 1])
     begin = graph.op("Reshape", logits_from, graph.constant("one_dimension", [1]))
     rows = graph.op("Slice", x, begin, to_the_end, graph.constant("axis_1", [1]))
-    head = layers.parameter(TABLE)
     return graph.op("FusedMatMul", rows, head, domain=CONTRIB, transB=1)

@@ -7,9 +7,10 @@ from typing import Literal
 from edgewhisper import __version__
 from edgewhisper.artifact import GraphInfo
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import Draft, with_draft
 
 from .builder import OPSET, GraphBuilder
-from .decoder import TABLE, build_decoder
+from .decoder import TABLE, build_decoder, draft_parts
 from .encoder import build_encoder
 from .model_file import write_model
 from .portable import lower
@@ -21,27 +22,31 @@ MIN_ONNXRUNTIME = {"fused": "1.24.4", "portable": "1.23.0"}
 
 
 def export_graphs(
-    checkpoint: Checkpoint, folder: Path, ops: Literal["fused", "portable"] = "fused"
+    checkpoint: Checkpoint,
+    folder: Path,
+    ops: Literal["fused", "portable"] = "fused",
+    draft: Draft | None = None,
 ) -> dict[str, GraphInfo]:
-    """Write encoder.onnx, decoder.onnx and the weights file they map.
+    """Write encoder.onnx, decoder.onnx, with a draft draft.onnx, and the weights file they map.
 
     Args:
         checkpoint: the model.
         folder: exists.
         ops: "fused" with ONNX Runtime's contrib operators, or "portable" with those of the ONNX standard alone.
+        draft: what proposes tokens; None: nothing does.
 
     Raises:
         OSError: the folder cannot be written.
     """
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
 
-        def write(kind: str, graph: GraphBuilder) -> GraphInfo:
+        def write(name: str, kind: str, graph: GraphBuilder) -> GraphInfo:
             model = graph.model(__version__)
             if ops == "portable":
                 lower(model)
-            inputs, outputs = write_model(model, folder / f"{kind}.onnx")
+            inputs, outputs = write_model(model, folder / f"{name}.onnx")
             return GraphInfo(
-                f"{kind}.onnx",
+                f"{name}.onnx",
                 kind,
                 "fp32",
                 ops,
@@ -52,6 +57,11 @@ def export_graphs(
                 MIN_ONNXRUNTIME[ops],
             )
 
-        encoder = write("encoder", build_encoder(checkpoint, weights))
-        decoder = write("decoder", build_decoder(checkpoint, weights))
-        return {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
+        encoder = write("encoder", "encoder", build_encoder(checkpoint, weights))
+        decoder = write("decoder", "decoder", build_decoder(checkpoint, weights))
+        graphs = {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
+        if draft is not None:
+            parts = draft_parts(draft.info.layers, draft.info.cross_layers)
+            info = write("draft", "step", build_decoder(with_draft(checkpoint, draft), weights, parts))
+            graphs["draft"] = replace(info, embedding=weights.location(TABLE), head_tokens=draft.info.tokens)
+        return graphs

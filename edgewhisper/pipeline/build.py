@@ -16,6 +16,7 @@ from edgewhisper.runtime.processor import host_target
 
 from .artifact_writer import copy_vocabulary, write_manifest
 from .conversion import Conversion, compares_text, convert, count_steps
+from .draft_choice import choose_draft, draft_record
 from .measurements import ConvolutionTime, Measurements, Pruning, write_measurements
 from .memory_limit import fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
@@ -79,6 +80,9 @@ def build(
     steps = Steps(progress, total=3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options))
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
+        draft = None if options.draft is None else choose_draft(options.draft, checkpoint)
+    if draft is not None:
+        options = replace(options, draft=draft_record(draft))
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
     check_space(output, (2 + parity + options.prunes) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
@@ -91,7 +95,7 @@ def build(
         plan = fit_memory(plan, options, checkpoint.dimensions)
         steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options)
         with steps("write the graphs"):
-            source = export_source(checkpoint, scratch, options.ops)
+            source = export_source(checkpoint, scratch, options.ops, draft)
         report = None
         if parity:
             with steps("run PyTorch"):
@@ -131,9 +135,9 @@ def quantize(
     plan = make_plan(options)
     _check_inputs(options)
     _warn_of_half_precision(plan)
-    if options.ops != "fused" or options.prunes:
+    if options.ops != "fused" or options.prunes or options.draft is not None:
         raise UsageError(
-            "pruning and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
+            "pruning, drafts and --ops portable start from a checkpoint; give them to 'edgewhisper build'"
         )
     check_replaceable(output)
     if output.resolve() == Path(artifact).resolve():
@@ -263,7 +267,9 @@ def _finish(
             conversion.calibration_sha256 or _pruned_by(checks.pruning),
             folder,
         )
-    times = _time_convolutions(source, conversion)
+    # A build that checks nothing needs no ONNX Runtime.
+    measures = checks.parity is not None or conversion.gate is not None
+    times = _time_convolutions(source, conversion) if measures else None
     write_measurements(
         folder, Measurements(checks.parity, steps.seconds, conversion.gate, checks.pruning, times)
     )
@@ -274,12 +280,8 @@ def _time_convolutions(source: Source, conversion: Conversion) -> ConvolutionTim
     plan, encoder = conversion.plan, conversion.graphs["encoder"]
     if plan.target != host_target() and (plan.targeted or plan.target == "cuda"):
         return None
-    try:
-        import onnxruntime  # noqa: F401
+    from .winograd_tuning import time_convolutions
 
-        from .winograd_tuning import time_convolutions
-    except ImportError:
-        return None
     precision: Literal["fp32", "int8"] = "fp32"
     if plan.encoder == "int8-dynamic" and not source.is_rewritten:
         precision = "int8"

@@ -75,7 +75,7 @@ def convert(
         MissingDependencyError: a package that is needed.
     """
     calibration: CalibrationSet | None = None
-    observed = Observed()
+    observed: Observed = {}
     if needs_recordings(plan, options):
         with steps("transcribe the calibration recordings") as advance:
             calibration = collect(source, options.calibration, advance)
@@ -202,22 +202,23 @@ def _observe(
 ) -> Observed:
     from edgewhisper.quant.calibration import observe
 
-    encoded, decoded = values_to_observe(source, plan)
-    count = len(calibration.windows)
-    return Observed(
-        observe(
-            source.folder / source.graphs["encoder"].file,
-            encoded,
-            encoder_feeds(calibration),
-            lambda done: advance(done / count / 2),
-        ),
-        observe(
-            source.folder / source.graphs["decoder"].file,
-            decoded,
-            decoder_feeds(source.folder, source.manifest(), calibration),
-            lambda done: advance(0.5 + done / count / 2),
-        ),
-    )
+    values = values_to_observe(source, plan)
+    runs = len(calibration.windows) * len(values)
+    observed = {}
+    for index, (name, of_graph) in enumerate(values.items()):
+        feeds = (
+            encoder_feeds(calibration)
+            if name == "encoder"
+            else decoder_feeds(source.folder, source.manifest(), calibration, name)
+        )
+        before = index * len(calibration.windows)
+        path = source.folder / source.graphs[name].file
+        observed[name] = observe(path, of_graph, feeds, _advance(advance, before, runs))
+    return observed
+
+
+def _advance(advance: Callable[[float], None], before: int, runs: int) -> Callable[[int], None]:
+    return lambda done: advance((before + done) / runs)
 
 
 def _conversion_step(plan: Plan, refusals: Sequence[Refusal]) -> str:

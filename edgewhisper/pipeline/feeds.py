@@ -24,13 +24,15 @@ def encoder_feeds(calibration: CalibrationSet, most_frames: int | None = None) -
         yield {"audio_features": np.ascontiguousarray(window[None, :, :most_frames])}
 
 
-def decoder_feeds(folder: Path, manifest: Manifest, calibration: CalibrationSet) -> Iterator[Feed]:
-    """The decoder's inputs for each window's prompt and text, all tokens at once, over what the encoder in `folder` gives.
+def decoder_feeds(
+    folder: Path, manifest: Manifest, calibration: CalibrationSet, name: str = "decoder"
+) -> Iterator[Feed]:
+    """Inputs of the decoder, or of a draft, for each window's prompt and text, all tokens at once, over what the encoder gives.
 
     Keys and values of one window are held at a time.
     """
     encoder = Encoder(folder, manifest, SessionSettings())
-    graph = manifest.graph("decoder")
+    graph = manifest.graph(name)
     embedding = TokenEmbedding(folder, graph)
     for window, tokens in zip(calibration.windows, calibration.sequences, strict=True):
         yield _decoder_feed(graph, embedding, encoder.run(window), tokens)
@@ -55,4 +57,5 @@ def _decoder_feed(
     for info in graph.inputs:
         if "_self_" in info.name:
             feed[info.name] = np.zeros((1, *(int(size) for size in info.shape[1:])), types[info.name])
-    return feed | {name: value.numpy() for name, value in cross.values.items()}
+    read = {info.name for info in graph.inputs}
+    return feed | {name: value.numpy() for name, value in cross.values.items() if name in read}

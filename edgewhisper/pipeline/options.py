@@ -57,6 +57,7 @@ class BuildOptions:
         prune_heads: share of the attention heads to remove.
         prune_feed_forward: share of the feed-forward units to remove.
         max_ram: bytes of memory that a transcription may take; None: no limit.
+        draft: what proposes tokens, see `draft_choice`; None: nothing does.
     """
 
     precision: Precision | None = None
@@ -77,6 +78,7 @@ class BuildOptions:
     prune_heads: float = 0.0
     prune_feed_forward: float = 0.0
     max_ram: int | None = None
+    draft: str | None = None
 
     @property
     def chooses_precision(self) -> bool:
@@ -201,6 +203,10 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError(
             "--winograd with --ops portable: rewritten convolutions use operators of ONNX Runtime; leave one of them out"
         )
+    if options.draft is not None and (options.ops == "portable" or options.prunes):
+        raise UsageError(
+            "--draft is for whole models with fused operators; leave pruning, --ops portable or --draft out"
+        )
     if plan.target == "cuda" and options.winograd not in ("auto", "off"):
         raise UsageError(
             f"--winograd {options.winograd} with target 'cuda': a GPU's convolutions are left to its provider; leave --winograd out"
@@ -297,6 +303,8 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
     ):
         if ratio:
             recorded[name] = f"{ratio:g}"
+    if options.draft is not None:
+        recorded["draft"] = options.draft
     if options.max_ram is not None:
         recorded["max_ram"] = str(options.max_ram)
     return recorded

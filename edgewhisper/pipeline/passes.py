@@ -1,7 +1,7 @@
 """The passes that turn fp32 graphs into smaller and faster ones, in the order in which they apply."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from edgewhisper.quant.smoothing import Scaled
 
 WEIGHTS_FILE = "weights.bin"
+DRAFT = "draft"
 _STORED_LATER = "rewritten for fp32, stored in fp16"
 WEIGHT_BITS: Mapping[Precision, int] = {"int8-weight": 8, "int4": 4}
 
 
-@dataclass(frozen=True)
-class Observed:
-    """What was observed of the fp32 graphs over calibration data: value -> statistics."""
-
-    encoder: "Mapping[str, Statistics]" = field(default_factory=dict)
-    decoder: "Mapping[str, Statistics]" = field(default_factory=dict)
+Observed = Mapping[str, "Mapping[str, Statistics]"]
+"""What was observed of the fp32 graphs over calibration data: graph -> value -> statistics."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +42,25 @@ class Converted:
     scaled: "Mapping[str, Mapping[str, Scaled]]"
 
 
-def values_to_observe(source: Source, plan: Plan) -> tuple[list[str], list[str]]:
-    """The encoder's and the decoder's values whose statistics the passes of a plan need."""
+def values_to_observe(source: Source, plan: Plan) -> dict[str, list[str]]:
+    """Graph -> its values whose statistics the passes of a plan need."""
     from edgewhisper.export.model_file import load_model
     from edgewhisper.quant import cross_attention, static
 
-    encoder, decoder = (
-        load_model(source.folder / source.graphs[name].file) for name in ("encoder", "decoder")
-    )
-    encoded: list[str] = []
-    decoded: list[str] = []
-    if plan.has_int8_cross_kv:
-        encoded, decoded = cross_attention.values_to_observe(encoder, decoder)
-    if plan.decoder == "int8":
-        decoded = [*decoded, *static.inputs_to_observe(decoder)]
-    return encoded, list(dict.fromkeys(decoded))
+    found = {}
+    for name, graph in source.graphs.items():
+        model, values = load_model(source.folder / graph.file), list[str]()
+        if plan.has_int8_cross_kv:
+            observe = (
+                cross_attention.encoder_values_to_observe
+                if name == "encoder"
+                else cross_attention.decoder_values_to_observe
+            )
+            values += observe(model)
+        if name != "encoder" and plan.decoder == "int8":
+            values += static.inputs_to_observe(model)
+        found[name] = list(dict.fromkeys(values))
+    return found
 
 
 def convert_graphs(
@@ -86,22 +87,24 @@ def convert_graphs(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
     models = {name: load_model(source.folder / graph.file) for name, graph in source.graphs.items()}
-    tables = {
-        name: table_name(models[name], graph.embedding)
-        for name, graph in source.graphs.items()
-        if graph.embedding is not None
-    }
-    precisions = {"encoder": plan.encoder, "decoder": plan.decoder}
-    statistics = observed.decoder
-    scaled: dict[str, dict[str, Scaled]] = {"encoder": {}, "decoder": {}}
+    embedding = source.graphs["decoder"].embedding
+    table = None if embedding is None else table_name(models["decoder"], embedding)
+    # A draft is quantized like the decoder whose tokens it guesses.
+    precisions = {name: plan.encoder if name == "encoder" else plan.decoder for name in models}
+    statistics = {name: observed.get(name, {}) for name in models}
+    scaled: dict[str, dict[str, Scaled]] = {name: {} for name in models}
     if plan.has_int8_cross_kv:
-        from edgewhisper.quant.cross_attention import quantize_cross_kv
+        from edgewhisper.quant.cross_kv import quantize_cross_kv, read_cross_kv
 
+        formats = number_formats(plan.target)
         cross = quantize_cross_kv(
-            models["encoder"], models["decoder"], observed.encoder, statistics, number_formats(plan.target)
+            models["encoder"], models["decoder"], statistics["encoder"], statistics["decoder"], formats
         )
-        statistics = cross.statistics
-        scaled = {"encoder": cross.encoder, "decoder": cross.decoder}
+        statistics["decoder"] = cross.statistics
+        scaled |= {"encoder": cross.encoder, "decoder": cross.decoder}
+        if DRAFT in models:
+            read = read_cross_kv(models[DRAFT], cross.scales, statistics[DRAFT], formats)
+            statistics[DRAFT], scaled[DRAFT] = read
     earlier = source.graphs["encoder"].rewrites
     kept = _rewritten_nodes(models["encoder"], earlier)
     if plan.encoder == "fp16":
@@ -110,10 +113,9 @@ def convert_graphs(
     if plan.encoder == "fp16":  # before its weights are behind casts
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     for name, model in models.items():
-        scaled[name] |= _quantize(model, precisions[name], plan, options, statistics, kept)
-    if (
-        plan.encoder != "fp16"
-    ):  # after, as its products choose their own precision and are no linear layers to quantize
+        scaled[name] |= _quantize(model, precisions[name], plan, options, statistics[name], kept)
+    # Else after, as its products choose their own precision and are no linear layers to quantize.
+    if plan.encoder != "fp16":
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     graphs = {}
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
@@ -128,9 +130,10 @@ def convert_graphs(
                 outputs=outputs,
                 weights=(weights.name,),
             )
-            if name in tables:
-                table = locate_embedding(model, tables[name], weights, source.dimensions.d_model)
-                graphs[name] = replace(graphs[name], embedding=table.values, embedding_scales=table.scales)
+        if table is not None:
+            place = locate_embedding(models["decoder"], table, weights, source.dimensions.d_model)
+            for name in graphs.keys() - {"encoder"}:  # a draft reads the rows of the same table
+                graphs[name] = replace(graphs[name], embedding=place.values, embedding_scales=place.scales)
     graphs["encoder"] = replace(graphs["encoder"], rewrites=(*earlier, *rewrites))
     return Converted(graphs, scaled)
 

@@ -17,6 +17,7 @@ from edgewhisper.artifact import (
 )
 from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import Draft
 
 from .artifact_writer import write_vocabulary
 from .options import Ops
@@ -51,8 +52,8 @@ class Source:
         )
 
 
-def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops) -> Source:
-    """Write a checkpoint's fp32 graphs and vocabulary into `folder`.
+def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None = None) -> Source:
+    """Write the fp32 graphs of a checkpoint, and of a draft for it, and its vocabulary into `folder`.
 
     Raises:
         MissingDependencyError: a package that writing graphs needs.
@@ -63,7 +64,7 @@ def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops) -> Source:
         raise MissingDependencyError(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
-    graphs = export_graphs(checkpoint, folder, ops)
+    graphs = export_graphs(checkpoint, folder, ops, draft)
     write_vocabulary(checkpoint.vocabulary, folder)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)
@@ -92,5 +93,6 @@ def artifact_source(folder: Path) -> Source:
     for info in manifest.files:
         verify_file(folder, info)
     # In the order in which a build writes them, so that both ways give the same bytes.
-    graphs = {name: manifest.graph(name) for name in ("encoder", "decoder")}
+    order: tuple[str, ...] = ("encoder", "decoder", "draft")
+    graphs = {name: manifest.graphs[name] for name in order if name in manifest.graphs}
     return Source(folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, graphs)

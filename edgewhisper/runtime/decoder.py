@@ -1,6 +1,6 @@
 """The decoder session: tokens -> logits, over a cache that can be rolled back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,19 @@ class Decoder:
     like several (see `exactness`) or single rows are repeated.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, settings: SessionSettings) -> None:
-        """Load the graph and allocate the cache; raises what `create_session` raises."""
-        graph = manifest.graph("decoder")
+    def __init__(
+        self, folder: Path, manifest: Manifest, settings: SessionSettings, name: str = "decoder"
+    ) -> None:
+        """Load the graph `name`, the decoder or a draft, and allocate its cache; raises what `create_session` raises."""
+        graph = manifest.graph(name)
         self._session = create_session(folder, graph, settings)
         self._embedding = TokenEmbedding(folder, graph)
         self._cache = KVCache(graph, memory_device(settings))
         self._steps: dict[tuple[int, int], _Step] = {}
         self._cross: CrossKV | None = None
+        self._crossing = [info.name for info in graph.inputs if "_cross_" in info.name]
+        self.head_size = int(next(info.shape[-1] for info in graph.outputs if info.name == "logits"))
+        """Tokens that a row of logits scores."""
         self.length = 0
         """Tokens in the cache."""
         self.max_length = self._cache.capacity
@@ -90,7 +95,10 @@ class Decoder:
         key = (count, logits_from)
         step = self._steps.get(key)
         if step is None:
-            step = _Step(self._session, self._cache, self._cross, self._embedding, count, logits_from)
+            cross = {name: self._cross.values[name] for name in self._crossing}
+            step = _Step(
+                self._session, self._cache, cross, self._embedding, count, (logits_from, self.head_size)
+            )
             if count <= KEPT_TOKENS:
                 self._steps[key] = step
         return step
@@ -103,11 +111,12 @@ class _Step:
         self,
         session: Any,
         cache: KVCache,
-        cross: CrossKV,
+        cross: Mapping[str, Any],
         embedding: TokenEmbedding,
         count: int,
-        logits_from: int,
+        logits: tuple[int, int],
     ) -> None:
+        logits_from, width = logits
         self._session = session
         self._cache = cache
         self._binding = session.io_binding()
@@ -116,7 +125,7 @@ class _Step:
         self._position_ids = np.zeros((1, count), np.int64)
         self._seqlens_k = np.zeros(1, np.int32)
         self._total_length = np.zeros((), np.int32)
-        self._logits = np.zeros((1, count - logits_from, embedding.vocab_size), np.float32)
+        self._logits = np.zeros((1, count - logits_from, width), np.float32)
         self._offsets = np.arange(count)
         self._last_position = cache.capacity - 1
         inputs = {
@@ -130,7 +139,7 @@ class _Step:
         self._kept = [from_numpy(array) for array in inputs.values()]
         for name, value in zip(inputs, self._kept, strict=True):
             self._binding.bind_ortvalue_input(name, value)
-        for name, value in cross.values.items():
+        for name, value in cross.items():
             self._binding.bind_ortvalue_input(name, value)
         self._binding.bind_ortvalue_output("logits", from_numpy(self._logits))
         cache.bind(self._binding)

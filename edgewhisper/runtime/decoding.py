@@ -82,6 +82,12 @@ class DecodingLoop:
             no_speech_prob=0.0 if no_speech is None else probability(rows[0], no_speech),
         )
 
+    def release(self) -> None:
+        """Let go of the window: its keys and values are tens of megabytes."""
+        self._decoder.release()
+        if self._speculation is not None:
+            self._speculation.end()
+
     def run(
         self, prefilled: Prefilled, temperature: float, generator: "np.random.Generator | None" = None
     ) -> Decoded:

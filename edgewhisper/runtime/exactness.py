@@ -41,7 +41,7 @@ def single_rows_are_exact(
         settings: what the decoder runs with.
         state: remembers the answer for this processor, ONNX Runtime and graph.
     """
-    key = _key(manifest, settings)
+    key = device_key(manifest, settings, "decoder")
     known = state.get(_SECTION, key)
     if isinstance(known, bool):
         return known
@@ -53,7 +53,7 @@ def single_rows_are_exact(
 
 def _probe(decoder: Decoder, manifest: Manifest) -> bool:
     source = random.Random(_SEED)  # NumPy's would be loaded for this alone, 3 MB
-    decoder.reset(_random_cross_kv(manifest, source))
+    decoder.reset(random_cross_kv(manifest, source))
     tokens = [source.randrange(manifest.dimensions.vocab_size) for _ in range(_PROBED_TOKENS)]
     together = decoder.run(tokens).copy()
     decoder.rollback(0)
@@ -62,7 +62,8 @@ def _probe(decoder: Decoder, manifest: Manifest) -> bool:
     )
 
 
-def _random_cross_kv(manifest: Manifest, source: random.Random) -> CrossKV:
+def random_cross_kv(manifest: Manifest, source: random.Random) -> CrossKV:
+    """Keys and values as the encoder gives them, of noise."""
     values: dict[str, Any] = {}
     for info in manifest.graph("encoder").outputs:
         positions = manifest.dimensions.max_source_positions
@@ -74,12 +75,15 @@ def _random_cross_kv(manifest: Manifest, source: random.Random) -> CrossKV:
     return CrossKV(values)
 
 
-def _key(manifest: Manifest, settings: SessionSettings) -> str:
-    graph = manifest.graph("decoder").file
-    checksum = next((info.sha256 for info in manifest.files if info.name == graph), "")
+def device_key(manifest: Manifest, settings: SessionSettings, *graphs: str) -> str:
+    """What an answer that was probed holds for: this processor, ONNX Runtime, and some of an artifact's graphs."""
+    files = {manifest.graph(name).file for name in graphs}
+    checksums = [info.sha256[:16] for info in manifest.files if info.name in files]
     provider = f"{settings.provider} {sorted(settings.provider_options.items())} {settings.threads}"
-    weights = manifest.model.checkpoint_sha256
-    return f"onnxruntime {onnxruntime().__version__}, {_processor()}, {provider}, {checksum[:16]}, {weights[:16]}"
+    weights = manifest.model.checkpoint_sha256[:16]
+    return ", ".join(
+        [f"onnxruntime {onnxruntime().__version__}", _processor(), provider, *checksums, weights]
+    )
 
 
 def _processor() -> str:

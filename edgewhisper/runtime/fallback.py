@@ -45,6 +45,10 @@ class FallbackDecoder:
             self._statistics.fallbacks += 1
         return WindowText(decoded, ratio, is_silent=self._is_silent(decoded))
 
+    def release(self) -> None:
+        """Let go of the window."""
+        self._loop.release()
+
     @functools.cached_property
     def _generator(self) -> "np.random.Generator":
         """Made when it is needed: NumPy loads its random numbers then, 3 MB that greedy decoding never needs."""

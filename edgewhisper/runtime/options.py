@@ -41,6 +41,8 @@ class DecodingOptions:
     max_initial_timestamp: float | None = None  # of a window, in seconds; None is the checkpoint's
     max_tokens: int | None = None  # per window; None is as many as the model has positions for
     seed: int = 0  # of the draws at temperatures over 0
+    # Tokens guessed and verified at once: as many as pay ("auto"), none ("off"), or a number. The text is the same.
+    speculate: Literal["auto", "off"] | int = "auto"
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -71,6 +73,10 @@ class DecodingOptions:
             "max_tokens": (
                 self.max_tokens is None or _is_whole(self.max_tokens, 1),
                 "a whole number of 1 or more",
+            ),
+            "speculate": (
+                self.speculate in ("auto", "off") or _is_whole(self.speculate, 1),
+                "auto, off, or a whole number of 1 or more",
             ),
             "seed": (_is_whole(self.seed, 0), "a whole number of 0 or more"),
         }
@@ -126,6 +132,11 @@ def check_options(options: DecodingOptions, tokens: TokenIds, dimensions: ModelD
         language_code(options.language, tokens)
     if options.task == "translate" and (not tokens.is_multilingual or tokens.translate is None):
         raise UsageError("task 'translate': this model only transcribes; take a multilingual model")
+    most = dimensions.max_target_positions - 2
+    if not isinstance(options.speculate, str) and options.speculate > most:
+        raise UsageError(
+            f"speculate {options.speculate}: the decoder has room for {most} tokens at once, take fewer"
+        )
     lists = {"suppress_tokens": options.suppress_tokens, "initial_prompt": options.initial_prompt}
     for name, ids in lists.items():
         if ids is None or isinstance(ids, str):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
-from edgewhisper.errors import ArtifactError, UsageError
+from edgewhisper.errors import ArtifactError, ProviderError, UsageError
 
 from .audio import AudioStream, open_audio
 from .bpe import BytePairEncoder, read_encoder
@@ -25,6 +25,8 @@ from .memory_budget import needs_low_memory
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
 from .processor import target_mismatch
 from .session import SessionSettings
+from .speculation.costs import step_costs
+from .speculation.speculation import Draft
 from .state import DeviceState, state_folder
 from .transcription import Model, Transcription
 from .verification import verify_artifact
@@ -32,6 +34,7 @@ from .vocabulary import read_vocabulary
 
 __all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "TranscriptionInfo"]
 
+DRAFT = "draft"
 _LOG = logging.getLogger("edgewhisper")
 
 Audio = str | os.PathLike[str] | BinaryIO | NDArray[np.generic] | AudioStream
@@ -93,7 +96,9 @@ class Transcriber:
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
         decoder.repeat_single_rows = not single_rows_are_exact(decoder, self.manifest, settings, state)
+        draft = _load_draft(folder, self.manifest, settings, decoder, state)
         self._model = Model(
+            draft=draft,
             encoder=Encoder(folder, self.manifest, settings),
             decoder=decoder,
             vocabulary=vocabulary,
@@ -156,6 +161,26 @@ class Transcriber:
     @functools.cached_property
     def _prompt_encoder(self) -> BytePairEncoder:
         return read_encoder(self._folder / TOKENIZER)
+
+
+def _load_draft(
+    folder: Path, manifest: Manifest, settings: SessionSettings, decoder: Decoder, state: DeviceState
+) -> Draft | None:
+    """The artifact's draft; None where it has none, or one that cannot be used: text comes without it too, more slowly."""
+    graph = manifest.graphs.get(DRAFT)
+    if graph is None:
+        return None
+    try:
+        draft = Decoder(folder, manifest, settings, DRAFT)
+        tokens = np.array(graph.head_tokens or (), np.int64)
+        if graph.kind != "step" or len(tokens) != draft.head_size:
+            raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
+    except (ArtifactError, ProviderError) as error:
+        _LOG.warning("%s; decoding goes on without a draft", error)
+        return None
+    # Steps of several tokens have the bits of single ones on processors, and not with one range for all rows.
+    exact = settings.provider == "cpu" and manifest.graph("decoder").precision != "int8-dynamic"
+    return Draft(draft, tokens, step_costs(decoder, draft, manifest, settings, state) if exact else None)
 
 
 class _Segments(Iterator[Segment]):

@@ -15,6 +15,7 @@ from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
 from .prompt import Context, previous_text_limit, start_sequence
 from .protocols import CrossKV, Decoder, Encoder, FeatureSource
 from .rules import rules_for
+from .speculation.speculation import Draft, speculation_for
 from .vocabulary import Vocabulary
 
 
@@ -28,6 +29,7 @@ class Model:
     dimensions: ModelDimensions
     tokens: TokenIds
     audio: AudioSettings
+    draft: Draft | None = None
     # Held for one window: the decoder has one cache.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -70,6 +72,7 @@ class Transcription:
             max_tokens=options.max_tokens,
             statistics=statistics,
             started=started,
+            speculation=speculation_for(options.speculate, model.draft, statistics.speculation),
         )
         self._model = model
         self._options = options
@@ -147,7 +150,7 @@ class Transcription:
         started = time.perf_counter()
         with self._model.lock:
             text = self._decoder.decode(cross, prompt)
-            self._model.decoder.release()
+            self._decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return text
 

@@ -2,11 +2,32 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..options import SpeculationStatistics
-from ..protocols import CrossKV
-from .controller import Controller
+from ..protocols import CrossKV, Decoder
+from .controller import AdaptiveLength, Controller, FixedLength, StepCosts
 from .drafter import Drafter
+from .lookup import LookupDrafter, TokenMap
+from .model import ModelDrafter
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A loaded draft.
+
+    Attributes:
+        decoder: its graph.
+        tokens: the ids that its logits stand for.
+        costs: of steps on this device; None where "auto" leaves it off.
+    """
+
+    decoder: Decoder
+    tokens: NDArray[np.int64]
+    costs: StepCosts | None
 
 
 class Speculation:
@@ -41,3 +62,23 @@ class Speculation:
     def end(self) -> None:
         """The window is decoded."""
         self._drafter.end()
+
+
+def speculation_for(
+    asked: str | int, draft: Draft | None, statistics: SpeculationStatistics
+) -> Speculation | None:
+    """What proposes tokens in one transcription; None where nothing does.
+
+    Args:
+        asked: `DecodingOptions.speculate`. A number without a draft looks up what the text said before.
+        draft: of the artifact, if it has one.
+        statistics: counts what is proposed.
+    """
+    drafter: Drafter = LookupDrafter(TokenMap())
+    if draft is not None:
+        drafter = ModelDrafter(draft.decoder, draft.tokens)
+    if isinstance(asked, int):
+        return Speculation(drafter, FixedLength(asked), statistics)
+    if asked == "off" or draft is None or draft.costs is None:
+        return None
+    return Speculation(drafter, AdaptiveLength(draft.costs), statistics)

@@ -1,0 +1,47 @@
+"""Which draft an artifact gets."""
+
+import re
+from pathlib import Path
+
+from edgewhisper.errors import UsageError
+from edgewhisper.models.cards import DEMO, DEMO_FOLDER
+from edgewhisper.models.checkpoint import Checkpoint, tensors_sha256
+from edgewhisper.models.draft import DESCRIPTION, Draft, initial_draft, read_draft
+
+BUNDLED = DEMO_FOLDER / "draft"
+
+
+def choose_draft(choice: str, checkpoint: Checkpoint) -> Draft:
+    """The draft that `--draft` asks for.
+
+    Args:
+        choice: "shared:N" for the draft of N layers that is bundled with the model, or a folder that `edgewhisper distill` wrote.
+            For random weights "shared:N" is untrained, which serves for timing.
+        checkpoint: the main model.
+
+    Raises:
+        UsageError: neither form, or no such draft is bundled.
+        CheckpointError: a damaged draft, or one of another model.
+    """
+    match = re.fullmatch(r"shared:([0-9]{1,3})", choice)
+    if match is None:
+        if not Path(choice).is_dir():
+            raise UsageError(
+                f"draft '{choice}': give shared:1, shared:2, or a folder that 'edgewhisper distill' wrote"
+            )
+        return read_draft(Path(choice), checkpoint)
+    layers = int(match[1])
+    if checkpoint.model.random_weights:
+        return initial_draft(checkpoint, layers)
+    if checkpoint.model.name == DEMO and (BUNDLED / DESCRIPTION).exists():
+        draft = read_draft(BUNDLED, checkpoint)
+        if draft.info.layers == layers:
+            return draft
+    raise UsageError(
+        f"draft '{choice}': none is bundled with {checkpoint.model.name}; train one with 'edgewhisper distill' and give its folder"
+    )
+
+
+def draft_record(draft: Draft) -> str:
+    """What the manifest states of a draft."""
+    return f"{draft.info.kind}:{draft.info.layers} (sha256 {tensors_sha256(draft.tensors)[:16]})"

@@ -1,0 +1,67 @@
+"""Drafts by a small decoder over the main decoder's keys and values."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocols import CrossKV, Decoder, Floats
+from .drafter import Patience
+
+
+class ModelDrafter:
+    """Guesses greedily, token after token.
+
+    Its cache holds the text so far, with what it proposed last: tokens that were wrong are taken back when it is asked again.
+    """
+
+    def __init__(self, decoder: Decoder, tokens: NDArray[np.int64]) -> None:
+        """Take the draft's decoder and the ids that its logits stand for, [tokens]."""
+        self._decoder = decoder
+        self._tokens = tokens
+        self._scratch = np.empty(len(tokens), np.float32)
+        self._read: list[int] = []
+        self._prompt: tuple[int, ...] = ()
+        self._cross: CrossKV | None = None
+
+    def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
+        """A window begins; decoded once more, it is read from the cache."""
+        if cross is not self._cross or tuple(prompt) != self._prompt:
+            self._cross, self._prompt = cross, tuple(prompt)
+            self._decoder.reset(cross)
+            self._read = []
+
+    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+        """The likeliest tokens after the prompt and `sampled`, as long as patience lasts."""
+        text = [*self._prompt, *sampled]
+        known = self._agreement(text)
+        self._decoder.rollback(known)
+        del self._read[known:]
+        count = min(count, self._decoder.max_length - len(text) + 1)
+        proposed: list[int] = []
+        unread, certainty = text[known:], 1.0
+        while len(proposed) < count:
+            row = self._decoder.run(unread, len(unread) - 1)[-1]
+            self._read += unread
+            best = int(row.argmax())
+            certainty *= self._probability(row, best)
+            proposed.append(int(self._tokens[best]))
+            unread = proposed[-1:]
+            if not patience.goes_on(len(proposed), certainty):
+                break
+        return proposed
+
+    def end(self) -> None:
+        """Let go of the window."""
+        self._decoder.release()
+        self._cross, self._prompt, self._read = None, (), []
+
+    def _agreement(self, text: Sequence[int]) -> int:
+        """How many tokens of the cache are the text's; at most all but the last, whose logits are wanted."""
+        most = min(len(self._read), len(text) - 1)
+        return next((i for i in range(most) if self._read[i] != text[i]), most)
+
+    def _probability(self, row: Floats, best: int) -> float:
+        np.subtract(row, row[best], out=self._scratch)
+        np.exp(self._scratch, out=self._scratch)
+        return 1.0 / float(self._scratch.sum())
