@@ -16,6 +16,7 @@ from edgewhisper.errors import EdgeWhisperError
 
 from .build import build
 from .completion import completion
+from .distill import distill
 from .download import download
 from .inspect import inspect
 from .models import models
@@ -51,7 +52,18 @@ def edgewhisper(settings: Settings, debug: bool) -> None:
     settings.debug = debug
 
 
-for command in (transcribe, build, quantize, inspect, models, download, random, winograd, completion):
+for command in (
+    transcribe,
+    build,
+    quantize,
+    inspect,
+    models,
+    distill,
+    download,
+    random,
+    winograd,
+    completion,
+):
     edgewhisper.add_command(command)
 
 

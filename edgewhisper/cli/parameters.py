@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import click
 
 if TYPE_CHECKING:
     from edgewhisper.runtime.pcm import RawFormat
+
+
+_SPECULATE: tuple[Literal["auto"], Literal["off"]] = ("auto", "off")
 
 
 class FolderPath(click.Path):
@@ -55,3 +58,15 @@ def parse_settings(context: click.Context, option: click.Parameter, values: Sequ
             raise click.BadParameter(f"'{value}' is not KEY=VALUE.")
         settings[key] = setting
     return settings
+
+
+def parse_speculate(
+    context: click.Context, option: click.Parameter, value: str
+) -> Literal["auto", "off"] | int:
+    """ "auto", "off" or a number of tokens; the transcriber checks how many the model has room for."""
+    for name in _SPECULATE:
+        if value == name:
+            return name
+    if not value.isdecimal() or not int(value):
+        raise click.BadParameter(f"'{value}' is not auto, off or a number of tokens of 1 or more.")
+    return int(value)

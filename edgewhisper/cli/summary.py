@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgewhisper.runtime.memory import peak_memory
-from edgewhisper.runtime.options import Segment, TranscriptionInfo
+from edgewhisper.runtime.options import Segment, SpeculationStatistics, TranscriptionInfo
 from edgewhisper.runtime.writers import subtitle_time
 
 SHORTEST_AUDIO = (
@@ -51,5 +51,14 @@ def describe_info(info: TranscriptionInfo) -> str:
     return (
         f"language {info.language} ({info.language_probability:.2f}); {found.windows} windows, {found.silent_windows} silent; "
         f"{found.tokens} tokens, {found.fallbacks} fallbacks; features {found.feature_seconds:.2f} s, "
-        f"encoder {found.encoder_seconds:.2f} s, decoder {found.decoder_seconds:.2f} s"
+        f"encoder {found.encoder_seconds:.2f} s, decoder {found.decoder_seconds:.2f} s{_speculation(found.speculation)}"
+    )
+
+
+def _speculation(found: SpeculationStatistics) -> str:
+    if not found.verifications:
+        return ""
+    return (
+        f"; {found.accepted} of {found.proposed} guessed tokens right, {found.tokens_per_verification:.1f} tokens for each of "
+        f"{found.verifications} verifications, {found.draft_seconds:.2f} s guessing"
     )

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,7 +15,7 @@ from edgewhisper.runtime.writers import WRITERS
 
 from .build_options import parse_size
 from .outputs import STANDARD_INPUT, open_output, plan_outputs
-from .parameters import FolderPath, parse_raw_format, parse_settings
+from .parameters import FolderPath, parse_raw_format, parse_settings, parse_speculate
 from .progress import Progress
 from .summary import Totals, describe_info, describe_segment
 
@@ -83,6 +83,14 @@ if TYPE_CHECKING:
     "--condition-on-previous-text", is_flag=True, help="Give each window the text so far. Can repeat errors."
 )
 @click.option(
+    "--speculate",
+    callback=parse_speculate,
+    default="auto",
+    show_default=True,
+    metavar="auto|off|K",
+    help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
+)
+@click.option(
     "--raw",
     callback=parse_raw_format,
     metavar="ENCODING:RATE[:CHANNELS]",
@@ -133,6 +141,7 @@ def transcribe(
     initial_prompt: str | None,
     temperature: Sequence[float],
     condition_on_previous_text: bool,
+    speculate: Literal["auto", "off"] | int,
     raw: "RawFormat | None",
     threads: int | None,
     provider: str,
@@ -162,6 +171,7 @@ def transcribe(
         temperature=temperature or DecodingOptions.temperature,
         initial_prompt=initial_prompt,
         condition_on_previous_text=condition_on_previous_text,
+        speculate=speculate,
     )
     targets = plan_outputs(audio, output, extension, overwrite)
 

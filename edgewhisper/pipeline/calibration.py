@@ -153,32 +153,40 @@ def _sequences(
     previous: tuple[int, ...] = ()
     for index, window in enumerate(windows):
         cross = encoder.run(window)
-        prompt = _prompt(source, decoder, cross, timestamps=index % 2 == 1)
+        prompt = window_prompt(source, decoder, cross, timestamps=index % 2 == 1)
         if index % 3 == 2 and previous:
             kept = previous[-previous_text_limit(source.dimensions) :]
             prompt = (source.tokens.start_of_previous, *kept, *prompt)
-        text = _greedy(source, decoder, cross, prompt, timestamps=index % 2 == 1)
+        text = greedy_text(source, decoder, cross, prompt, timestamps=index % 2 == 1, most=_MOST_TOKENS)
         previous += text
         progress((index + 1) / len(windows))
         yield (*prompt, *text)[: decoder.max_length]
 
 
-def _prompt(source: Source, decoder: Decoder, cross: CrossKV, *, timestamps: bool) -> tuple[int, ...]:
+def window_prompt(source: Source, decoder: Decoder, cross: CrossKV, *, timestamps: bool) -> tuple[int, ...]:
+    """The start of a window's sequence, with the language that the model hears."""
     language = "en"
     if source.tokens.is_multilingual:
         language, _ = detect_language(decoder, cross, source.tokens)
     return start_sequence(DecodingOptions(timestamps=timestamps), source.tokens, language)
 
 
-def _greedy(
-    source: Source, decoder: Decoder, cross: CrossKV, prompt: tuple[int, ...], *, timestamps: bool
+def greedy_text(
+    source: Source,
+    decoder: Decoder,
+    cross: CrossKV,
+    prompt: tuple[int, ...],
+    *,
+    timestamps: bool,
+    most: int | None = None,
 ) -> tuple[int, ...]:
+    """The tokens of a window, without end of text; at most `most`."""
     rules = rules_for(DecodingOptions(timestamps=timestamps), source.tokens, source.audio)
     loop = DecodingLoop(
         decoder,
         source.tokens,
         rules,
-        max_tokens=_MOST_TOKENS,
+        max_tokens=most,
         statistics=Statistics(),
         started=time.perf_counter(),
     )

@@ -17,12 +17,13 @@ AUDIO_SUFFIXES = (
 MOST_RECORDINGS = 200
 
 
-def list_recordings(folder: Path, purpose: str) -> list[Path]:
+def list_recordings(folder: Path, purpose: str, most: int | None = MOST_RECORDINGS) -> list[Path]:
     """The recordings in a folder and the folders below, sorted by name.
 
     Args:
         folder: where they are.
         purpose: the option that names the folder, for messages.
+        most: of a larger folder, so many at even distances; None: all.
 
     Raises:
         UsageError: the folder is missing, is a file, cannot be read, or holds no recording.
@@ -43,7 +44,7 @@ def list_recordings(folder: Path, purpose: str) -> list[Path]:
         raise UsageError(
             f"{folder}: holds no recording ({', '.join(AUDIO_SUFFIXES)}); name a folder that does for {purpose}"
         )
-    step = -(-len(found) // MOST_RECORDINGS)
+    step = 1 if most is None else -(-len(found) // most)
     return found[::step]
 
 

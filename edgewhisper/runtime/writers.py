@@ -21,14 +21,16 @@ def write_txt(segments: Iterable[Segment], info: TranscriptionInfo, file: TextIO
 
 
 def write_json(segments: Iterable[Segment], info: TranscriptionInfo, file: TextIO) -> None:
-    """One object with the keys `language`, `segments` (a line each) and `text`."""
+    """One object with the keys `language`, `segments` (a line each), `text` and `speculation` (what drafts proposed)."""
     print(f'{{"language": {json.dumps(info.language)}, "segments": [', file=file, end="", flush=True)
     text = []
     for number, segment in enumerate(segments):
         text.append(segment.text)
         line = json.dumps({"id": number, **dataclasses.asdict(segment)}, ensure_ascii=False)
         print(",\n" if number else "\n", line, sep="", end="", file=file, flush=True)
-    print(f'\n], "text": {json.dumps("".join(text), ensure_ascii=False)}}}', file=file, flush=True)
+    speculation = json.dumps(dataclasses.asdict(info.statistics.speculation))
+    joined = json.dumps("".join(text), ensure_ascii=False)
+    print(f'\n], "text": {joined}, "speculation": {speculation}}}', file=file, flush=True)
 
 
 def write_srt(segments: Iterable[Segment], info: TranscriptionInfo, file: TextIO) -> None:

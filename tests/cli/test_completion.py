@@ -24,6 +24,7 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
             {
                 "build",
                 "completion",
+                "distill",
                 "download",
                 "inspect",
                 "models",

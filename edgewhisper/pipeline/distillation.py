@@ -1,0 +1,168 @@
+"""Distillation: a main model transcribes recordings, a draft learns to say the same."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import AudioSettings
+from edgewhisper.atomic import atomic_folder
+from edgewhisper.errors import AudioError, MissingDependencyError, UsageError
+from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import SHORTLIST, Draft, initial_draft, write_draft
+from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.runtime.audio import open_audio
+from edgewhisper.runtime.decoder import Decoder
+from edgewhisper.runtime.encoder import CrossKV, Encoder
+from edgewhisper.runtime.features import LogMelStream
+from edgewhisper.runtime.prompt import previous_text_limit
+from edgewhisper.runtime.session import SessionSettings
+
+from .calibration import greedy_text, window_prompt
+from .output_folder import disk_errors
+from .recordings import list_recordings
+from .source import Source, export_source
+
+# Every so many windows is held out, to measure acceptance on.
+HELD_OUT_EVERY = 20
+# Every so many windows follows previous text.
+PREVIOUS_EVERY = 6
+
+
+def distill(
+    model: str | Path,
+    layers: int,
+    data: Path,
+    output: Path,
+    work: Path,
+    steps: int,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train a draft that shares the encoder of a main model, and write its folder.
+
+    Args:
+        model: what `models.reader.read_checkpoint` reads.
+        layers: of the draft.
+        data: a folder of recordings.
+        output: the draft's folder; replaced when the new one is complete.
+        work: what the main model said, and the training's state: goes on there after an interruption.
+        steps: of training.
+        progress: told in lines of text.
+
+    Raises:
+        UsageError: the options cannot be used.
+        CheckpointError: the model cannot be read.
+        AudioError: no recording can be read.
+        MissingDependencyError: PyTorch.
+    """
+    try:
+        from edgewhisper.distill.draft_training import DraftTraining, train_draft
+        from edgewhisper.distill.teacher import frequent_tokens
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"distillation needs the package '{error.name}'; run 'pip install edgewhisper[build,cpu,torch]'"
+        ) from None
+    recordings = list_recordings(data, "--data", most=None)
+    checkpoint = read_checkpoint(model)
+    draft = initial_draft(checkpoint, layers)
+    lessons = gather(checkpoint, draft.info.cross_layers, recordings, work / "lessons", progress)
+    held_out = lessons[::HELD_OUT_EVERY]
+    learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
+    if not learnt:
+        raise UsageError(f"{data}: {len(lessons)} windows of recordings are too few; give more")
+    ids = checkpoint.token_ids
+    always = [ids.end_of_text, *range(ids.timestamp_begin, checkpoint.dimensions.vocab_size)]
+    tokens = frequent_tokens(learnt, always, SHORTLIST)
+    draft = Draft(replace(draft.info, tokens=tokens), draft.tensors)
+    training = work / f"shared-{layers}"
+    training.mkdir(parents=True, exist_ok=True)
+    draft = train_draft(
+        checkpoint, draft, learnt, held_out, DraftTraining(steps), training,
+        lambda point: progress(
+            f"step {point.step} of {steps}, {point.seconds:.0f} s: loss {point.loss:.3f}, "
+            f"acceptance {100 * point.acceptance:.1f} % on held-out windows"
+        ),
+    )  # fmt: skip
+    with disk_errors(output), atomic_folder(output) as folder:
+        write_draft(draft, folder)
+    return output
+
+
+def gather(
+    checkpoint: Checkpoint,
+    cross_layers: tuple[int, ...],
+    recordings: list[Path],
+    folder: Path,
+    progress: Callable[[str], None],
+) -> list[Path]:
+    """Let the main model transcribe every window of the recordings; returns the files of what it said.
+
+    Files that are there already are kept. A recording that cannot be read is left out, and said to be.
+    """
+    from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
+
+    graphs = folder / "graphs"
+    graphs.mkdir(parents=True, exist_ok=True)
+    source = export_source(checkpoint, graphs, "fused")
+    manifest = source.manifest()
+    encoder = Encoder(source.folder, manifest, SessionSettings())
+    decoder = Decoder(source.folder, manifest, SessionSettings())
+    lessons: list[Path] = []
+    previous: tuple[int, ...] = ()
+    for number, recording in enumerate(recordings):
+        if number % 100 == 0:
+            progress(f"recording {number + 1} of {len(recordings)}: {len(lessons)} windows so far")
+        try:
+            for index, window in enumerate(_windows(recording, source.audio)):
+                path = folder / f"{number:06d}-{index:04d}.npz"
+                lessons.append(path)
+                if path.exists():
+                    continue
+                count = len(lessons)
+                cross = encoder.run(window)
+                timestamps = count % 2 == 1
+                prompt = window_prompt(source, decoder, cross, timestamps=timestamps)
+                if count % PREVIOUS_EVERY == 0 and previous:
+                    kept = previous[-previous_text_limit(source.dimensions) :]
+                    prompt = (source.tokens.start_of_previous, *kept, *prompt)
+                text = greedy_text(source, decoder, cross, prompt, timestamps=timestamps)
+                previous = tuple(token for token in text if token < source.tokens.end_of_text)
+                tokens, logits = _reread(source, decoder, cross, prompt, text)
+                likeliest, logprobs = likeliest_tokens(logits)
+                pairs = tuple(
+                    (_half(cross, f"past_key_cross_{layer}"), _half(cross, f"past_value_cross_{layer}"))
+                    for layer in cross_layers
+                )
+                write_lesson(
+                    Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs), path
+                )
+        except AudioError as error:
+            progress(f"left out: {error}")
+    if not lessons:
+        raise AudioError("no recording can be read; name another folder for --data")
+    return lessons
+
+
+def _reread(
+    source: Source, decoder: Decoder, cross: CrossKV, prompt: tuple[int, ...], text: tuple[int, ...]
+) -> tuple[list[int], NDArray[np.float32]]:
+    """All tokens, with end of text where there is room, and the logits after each of them."""
+    tokens = [*prompt, *text, source.tokens.end_of_text][: decoder.max_length]
+    decoder.reset(cross)
+    return tokens, decoder.run(tokens)
+
+
+def _half(cross: CrossKV, name: str) -> NDArray[np.float16]:
+    return np.asarray(cross.values[name].numpy()[0], np.float16)
+
+
+def _windows(recording: Path, audio: AudioSettings) -> Iterator[NDArray[np.float32]]:
+    """The recording in windows one after another, [n_mels, n_frames]; the last one is padded."""
+    with open_audio(recording, target_rate=audio.sample_rate) as stream:
+        features = LogMelStream(stream, audio)
+        frame = 0
+        while frame == 0 or not (features.is_single_window or features.ended(frame)):
+            yield features.window(frame, audio.n_frames)[0]
+            frame += audio.n_frames

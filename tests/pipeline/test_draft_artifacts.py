@@ -1,0 +1,163 @@
+"""Artifacts with a draft: the same text with and without it, in every precision; and drafts that cannot be used."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import load_manifest
+from edgewhisper.errors import UsageError
+from edgewhisper.pipeline.build import build
+from edgewhisper.pipeline.options import BuildOptions, Precision
+from edgewhisper.runtime.options import DecodingOptions, Segment
+from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
+from edgewhisper.runtime.transcriber import Transcriber
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int8-weight")
+Artifact = Callable[[Precision], Path]
+
+
+@pytest.fixture(scope="module")
+def artifact(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Builds the small model with a draft of one layer, once for each precision."""
+    folder, built = tmp_path_factory.mktemp("drafts"), dict[Precision, Path]()
+
+    def make(precision: Precision) -> Path:
+        if precision not in built:
+            options = BuildOptions(precision=precision, draft="shared:1", gate="off")
+            built[precision] = build(small_checkpoint, folder / precision, options, parity=False)
+        return built[precision]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def sound() -> NDArray[np.float32]:
+    """Three windows of the small model, of noise that comes and goes."""
+    random = np.random.default_rng(3)
+    noise = random.standard_normal(48_000) * np.sin(np.arange(48_000) / 3000)
+    return np.asarray(noise / 4, np.float32)
+
+
+def segments(transcriber: Transcriber, sound: NDArray[np.float32], options: DecodingOptions) -> list[Segment]:
+    return list(transcriber.transcribe(sound, options)[0])
+
+
+def assert_same_text(
+    artifact: Path,
+    sound: NDArray[np.float32],
+    timestamps: bool,
+    lengths: Sequence[object],
+    temperature: object,
+) -> None:
+    transcriber = Transcriber(artifact, threads=2)
+    options = {
+        "timestamps": timestamps, "language": "en", "no_speech_threshold": None, "temperature": temperature,
+    }  # fmt: skip
+    plain = segments(transcriber, sound, DecodingOptions(**options, speculate="off"))  # type: ignore[arg-type]
+    assert plain
+    for speculate in lengths:
+        found = segments(transcriber, sound, DecodingOptions(**options, speculate=speculate))  # type: ignore[arg-type]
+        assert found == plain
+
+
+@pytest.mark.parametrize(
+    ("precision", "timestamps"), [("fp32", True), ("int8", True), ("int8", False), ("int8-weight", False)]
+)
+def test_text_and_probabilities_are_those_without_a_draft(
+    precision: Precision, timestamps: bool, artifact: Artifact, sound: NDArray[np.float32]
+) -> None:
+    assert_same_text(artifact(precision), sound[:30_000], timestamps, (1, 4, 16, "auto"), 0.0)
+
+
+def test_draws_at_higher_temperatures_are_those_without_a_draft(
+    artifact: Artifact, sound: NDArray[np.float32]
+) -> None:
+    assert_same_text(artifact("int8"), sound[:30_000], False, (3, "auto"), (0.0, 0.4, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("timestamps", [True, False])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_text_is_that_without_a_draft_however_much_is_guessed(
+    precision: Precision, timestamps: bool, artifact: Artifact, sound: NDArray[np.float32]
+) -> None:
+    temperatures = DecodingOptions.temperature
+    assert_same_text(artifact(precision), sound, timestamps, (*range(1, 17), "auto"), temperatures)
+
+
+def test_what_was_guessed_is_counted(artifact: Artifact, sound: NDArray[np.float32]) -> None:
+    transcriber = Transcriber(artifact("fp32"))
+    stream, info = transcriber.transcribe(sound, DecodingOptions(language="en", speculate=4, temperature=0.0))
+    list(stream)
+    found = info.statistics.speculation
+    assert 0 < found.verifications <= info.statistics.tokens
+    assert found.verifications <= found.proposed <= 4 * found.verifications
+    assert 0 <= found.accepted <= found.proposed
+    assert 0 < found.draft_seconds < info.statistics.decoder_seconds
+
+
+def test_the_draft_reads_the_main_models_keys_and_table(artifact: Artifact) -> None:
+    for precision in PRECISIONS:
+        manifest = load_manifest(artifact(precision))
+        draft, decoder = manifest.graph("draft"), manifest.graph("decoder")
+        assert (draft.kind, draft.precision) == ("step", decoder.precision)
+        assert (draft.embedding, draft.embedding_scales) == (decoder.embedding, decoder.embedding_scales)
+        crossing = {info for info in draft.inputs if "_cross_" in info.name}
+        assert len(crossing) == 2
+        assert crossing < set(decoder.inputs)
+        assert draft.head_tokens is not None
+        assert draft.outputs[0].shape[-1] == len(draft.head_tokens)
+
+
+def test_costs_are_measured_once_for_a_device(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
+    first = Transcriber(artifact("fp32"))._model.draft
+    assert first is not None
+    assert first.costs is not None
+    assert first.costs.rows[0] == 1.0
+    assert list(first.costs.rows) == sorted(first.costs.rows)
+    assert len(first.costs.rows) == MOST_PROPOSED + 1
+    stored = json.loads((tmp_path / "state.json").read_text())["step_costs"]
+    (key,) = stored
+    stored[key][-1] = 123.0
+    (tmp_path / "state.json").write_text(json.dumps({"step_costs": stored}))
+    again = Transcriber(artifact("fp32"))._model.draft
+    assert again is not None
+    assert again.costs is not None
+    assert again.costs.draft == 123.0
+
+
+def test_decoding_goes_on_without_a_draft_that_cannot_be_loaded(
+    artifact: Artifact, sound: NDArray[np.float32], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = artifact("fp32")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in whole.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((broken / "manifest.json").read_text())
+    manifest["graphs"]["draft"]["head_tokens"] = [1, 2, 3]
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    options = DecodingOptions(language="en", temperature=0.0)
+    with caplog.at_level(logging.WARNING):
+        found = segments(Transcriber(broken), sound, options)
+    assert "decoding goes on without a draft" in caplog.text
+    assert found == segments(Transcriber(whole), sound, options)
+
+
+@pytest.mark.parametrize("speculate", [0, -1, 1.5, "often", True])
+def test_numbers_that_cannot_be_meant_are_refused(speculate: object) -> None:
+    with pytest.raises(UsageError, match=r"speculate .* is not valid; give auto, off, or a whole number"):
+        DecodingOptions(speculate=speculate)  # type: ignore[arg-type]
+
+
+def test_more_than_the_cache_holds_is_refused(artifact: Artifact, sound: NDArray[np.float32]) -> None:
+    with pytest.raises(UsageError, match="speculate 1000: the decoder has room for"):
+        Transcriber(artifact("fp32")).transcribe(sound, DecodingOptions(speculate=1000))
