@@ -13,6 +13,7 @@ RECORDINGS := edgewhisper/models/demo/recordings
 MODEL     ?= demo
 # fp32, fp16, int8, int8-dynamic, int8-weight or int4; the demo is int8 and other artifacts fp32 where none is given.
 PRECISION ?=
+# What guesses tokens: shared:1, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
@@ -27,9 +28,8 @@ demo: $(VENV)/build-installed ## Build the bundled model, transcribe its recordi
 	@$(BIN)/edgewhisper build demo -o $(ARTIFACTS)/demo-$(or $(PRECISION),int8) --precision $(or $(PRECISION),int8)
 	@$(BIN)/python -m edgewhisper.bench.demo $(ARTIFACTS)/demo-$(or $(PRECISION),int8) $(RECORDINGS)
 
-artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 into artifacts/
-	@test -z '$(DRAFT)' || { echo "make artifacts: DRAFT is for speculative decoding, which this release does not have; leave it out" >&2; exit 2; }
-	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)'
+artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 [DRAFT=shared:1] into artifacts/
+	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)' $(if $(DRAFT),--draft '$(DRAFT)')
 
 test: $(VENV)/dev-installed ## Run the fast tests
 	$(BIN)/python -m pytest -m 'not slow'

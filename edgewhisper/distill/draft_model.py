@@ -15,6 +15,7 @@ from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft
 
 _EPSILON = 1e-5
+_DROPOUT = 0.1
 
 
 class DraftDecoder(nn.Module):
@@ -64,10 +65,13 @@ class _Layer(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        x = x + self.self_attn(self.self_attn_layer_norm(x))
-        x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), keys, values)
-        hidden: torch.Tensor = x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x)))
+        x = x + self._drop(self.encoder_attn(self.encoder_attn_layer_norm(x), keys, values))
+        hidden: torch.Tensor = x + self._drop(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x)))))
         return hidden
+
+    def _drop(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, _DROPOUT, self.training)
 
 
 class _SelfAttention(nn.Module):

@@ -24,6 +24,9 @@ from .teacher import Lesson, read_lesson
 _RATE, _FINAL_SHARE, _WARM_UP = 1.5e-3, 0.02, 50
 _BETAS, _WEIGHT_DECAY, _LARGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
 _CROSS_ENTROPY_SHARE = 0.5
+_WRONG_SHARE = 0.08
+"""Of the tokens that the draft reads, replaced by others of their batch: a draft sees few recordings and learns their text by heart."""
+
 _BATCH = 32
 _SEED = 11
 _IGNORED = -100
@@ -85,6 +88,7 @@ def train_draft(
     while step < options.steps:
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, options.steps)
+        torch.manual_seed(_SEED + step)  # so that resumed training sees what uninterrupted training does
         chosen = random.Random(_SEED * 1_000_003 + step).sample(lessons, min(_BATCH, len(lessons)))
         loss = _loss(model, [read_lesson(path) for path in chosen], ranks)
         optimizer.zero_grad(set_to_none=True)
@@ -155,6 +159,8 @@ def _batch(
 def _loss(model: DraftDecoder, lessons: Sequence[Lesson], ranks: torch.Tensor) -> torch.Tensor:
     ids, following, cross = _batch(lessons)
     asked = following != _IGNORED
+    wrong = asked & (torch.rand(ids.shape) < _WRONG_SHARE)
+    ids[wrong] = ids[asked][torch.randint(int(asked.sum()), (int(wrong.sum()),))]
     logits = model(ids, cross)[asked]
     targets = ranks[following[asked]]
     cross_entropy = F.cross_entropy(logits, targets, ignore_index=_IGNORED)
@@ -176,6 +182,7 @@ def _loss(model: DraftDecoder, lessons: Sequence[Lesson], ranks: torch.Tensor) -
 @torch.inference_mode()
 def _acceptance(model: DraftDecoder, lessons: Sequence[Lesson], ranks: torch.Tensor) -> float:
     """The share of the text's tokens that the draft guesses, each after the right ones."""
+    model.eval()
     right = asked = 0
     for first in range(0, len(lessons), _BATCH):
         ids, following, cross = _batch(lessons[first : first + _BATCH])
@@ -183,4 +190,5 @@ def _acceptance(model: DraftDecoder, lessons: Sequence[Lesson], ranks: torch.Ten
         wanted = following != _IGNORED
         right += int((guesses[wanted] == following[wanted]).sum())
         asked += int(wanted.sum())
+    model.train()
     return right / max(1, asked)

@@ -25,8 +25,8 @@ from .output_folder import disk_errors
 from .recordings import list_recordings
 from .source import Source, export_source
 
-# Every so many windows is held out, to measure acceptance on.
-HELD_OUT_EVERY = 20
+# Every so many windows is held out, to measure acceptance on; an odd number, as every other window has timestamps.
+HELD_OUT_EVERY = 21
 # Every so many windows follows previous text.
 PREVIOUS_EVERY = 6
 

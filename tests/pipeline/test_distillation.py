@@ -1,0 +1,209 @@
+"""Training a draft: what comes out fits its main model alone, learns something, and survives an interruption."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from edgewhisper.artifact import load_manifest
+from edgewhisper.distill.draft_model import DraftDecoder
+from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
+from edgewhisper.distill.teacher import Lesson, likeliest_tokens, read_lesson, write_lesson
+from edgewhisper.errors import CheckpointError, UsageError
+from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, initial_draft, read_draft, write_draft
+from edgewhisper.models.random_weights import write_random_folder
+from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.pipeline.build import build
+from edgewhisper.pipeline.distillation import distill
+from edgewhisper.pipeline.options import BuildOptions
+from edgewhisper.runtime.decoder import Decoder
+from edgewhisper.runtime.encoder import Encoder
+from edgewhisper.runtime.session import SessionSettings
+
+
+@pytest.fixture(scope="module")
+def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of noise, and a file that is none."""
+    folder = tmp_path_factory.mktemp("speech")
+    for number in range(6):
+        random = np.random.default_rng(number)
+        soundfile.write(
+            folder / f"{number}.flac", 0.1 * random.standard_normal(30_000 + 9000 * number), 16_000
+        )
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(small_checkpoint: Path, speech_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A draft of the small model, and beside it what was said while it was trained."""
+    folder = tmp_path_factory.mktemp("drafts")
+    lines: list[str] = []
+    draft = distill(small_checkpoint, 1, speech_folder, folder / "draft", folder / "work", 6, lines.append)
+    (folder / "lines.txt").write_text("\n".join(lines))
+    return draft
+
+
+def test_a_trained_draft_is_built_into_an_artifact(
+    trained: Path, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    said = (trained.parent / "lines.txt").read_text()
+    assert "left out: " in said
+    assert "broken.wav" in said
+    assert "acceptance" in said
+    checkpoint = read_checkpoint(small_checkpoint)
+    info = read_draft(trained, checkpoint).info
+    assert info.acceptance is not None
+    assert checkpoint.token_ids.end_of_text in info.tokens
+    options = BuildOptions(draft=str(trained), gate="off")
+    manifest = load_manifest(build(small_checkpoint, tmp_path / "artifact", options, parity=False))
+    assert manifest.graph("draft").head_tokens == info.tokens
+    assert manifest.build.options["draft"].startswith("shared:1 (sha256 ")
+
+
+def test_the_graph_computes_what_was_trained(trained: Path, small_checkpoint: Path, tmp_path: Path) -> None:
+    """PyTorch's module and the exported graph, over the encoder's keys and values."""
+    checkpoint = read_checkpoint(small_checkpoint)
+    draft = read_draft(trained, checkpoint)
+    options = BuildOptions(draft=str(trained), gate="off", winograd="off")
+    artifact = build(small_checkpoint, tmp_path / "artifact", options, parity=False)
+    manifest, settings = load_manifest(artifact), SessionSettings(threads=1)
+    shape = (manifest.audio.n_mels, manifest.audio.n_frames)
+    cross = Encoder(artifact, manifest, settings).run(
+        np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    )
+    decoder = Decoder(artifact, manifest, settings, "draft")
+    decoder.reset(cross)
+    ids = np.random.default_rng(1).integers(0, checkpoint.dimensions.vocab_size, 20).tolist()
+    found = decoder.run(ids)
+    (layer,) = draft.info.cross_layers
+    pair = tuple(
+        torch.from_numpy(cross.values[f"past_{part}_cross_{layer}"].numpy()) for part in ("key", "value")
+    )
+    module = DraftDecoder(checkpoint, draft).eval()
+    with torch.inference_mode():
+        expected = module(torch.tensor([ids]), [(pair[0], pair[1])])[0].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def lessons_of(
+    folder: Path, layers: int, heads: int, width: int, positions: int, vocabulary: int
+) -> list[Path]:
+    """Lessons in which the keys say which tokens follow."""
+    paths = []
+    for number in range(12):
+        random = np.random.default_rng(number)
+        pairs = tuple(
+            (
+                random.normal(size=(heads, positions, width)).astype(np.float16),
+                random.normal(size=(heads, positions, width)).astype(np.float16),
+            )
+            for _ in range(layers)
+        )
+        tokens = np.array([1, 2, *([5, 6, 7, 8] * 5)], np.int32)
+        logits = np.full((len(tokens), vocabulary), -5.0, np.float32)
+        logits[np.arange(len(tokens) - 1), tokens[1:]] = 5
+        paths.append(folder / f"{number}.npz")
+        write_lesson(Lesson(pairs, tokens, 2, *likeliest_tokens(logits)), paths[-1])
+    return paths
+
+
+class Killed(Exception):
+    pass
+
+
+def test_training_learns_and_goes_on_where_it_was_stopped(small_checkpoint: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(small_checkpoint)
+    dims, draft = checkpoint.dimensions, initial_draft(checkpoint, 1)
+    paths = lessons_of(
+        tmp_path, 1, dims.decoder_heads, dims.d_model // dims.decoder_heads, 20, dims.vocab_size
+    )
+    options = DraftTraining(steps=60, evaluate_every=20)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    points: list[LearningPoint] = []
+    whole = train_draft(checkpoint, draft, paths[2:], paths[:2], options, tmp_path / "whole", points.append)
+    assert [point.step for point in points] == [20, 40, 60]
+    assert points[-1].loss < 0.5 * points[0].loss
+    assert points[-1].acceptance == 1.0
+
+    def kill(point: object) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train_draft(checkpoint, draft, paths[2:], paths[:2], options, tmp_path / "stopped", kill)
+    again = train_draft(checkpoint, draft, paths[2:], paths[:2], options, tmp_path / "stopped")
+    assert again.info == whole.info
+    for name, tensor in whole.tensors.items():
+        np.testing.assert_array_equal(tensor, again.tensors[name])
+    assert len((tmp_path / "stopped" / "log.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_was_gathered_is_not_gathered_again(
+    trained: Path, small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(trained.parent / "work", work)
+    lesson, *_ = sorted((work / "lessons").glob("*.npz"))
+    before = lesson.stat().st_mtime_ns
+    missing = sorted((work / "lessons").glob("*.npz"))[-1]
+    missing.unlink()
+    shutil.rmtree(work / "shared-1")
+    distill(small_checkpoint, 1, speech_folder, tmp_path / "again", work, 1)
+    assert lesson.stat().st_mtime_ns == before
+    assert read_lesson(missing).tokens.size
+
+
+def test_log_probabilities_of_the_likeliest_tokens_are_those_of_all() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (5, 100)).astype(np.float32)
+    ids, found = likeliest_tokens(logits)
+    expected = torch.from_numpy(logits).log_softmax(-1).numpy()
+    np.testing.assert_allclose(found, np.take_along_axis(expected, ids, axis=1), rtol=1e-4, atol=1e-5)
+    assert set(ids[0].tolist()) == set(np.argsort(logits[0])[-32:].tolist())
+
+
+def test_a_draft_of_another_model_is_refused(trained: Path, small_checkpoint: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(small_checkpoint)
+    ids = checkpoint.token_ids
+    write_random_folder(tmp_path / "other", checkpoint.dimensions, checkpoint.vocabulary, ids, seed=1)
+    with pytest.raises(CheckpointError, match=r"is a draft of another model than other; make one for it"):
+        build(tmp_path / "other", tmp_path / "out", BuildOptions(draft=str(trained)), parity=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("no description", "holds no draft"),
+        ("cut description", "damaged; make the draft again"),
+        ("cut weights", "damaged safetensors file"),
+        ("other layers", "its weights do not fit"),
+    ],
+)
+def test_a_damaged_draft_is_refused(
+    damage: str, words: str, trained: Path, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "draft"
+    shutil.copytree(trained, folder)
+    if damage == "no description":
+        (folder / DESCRIPTION).unlink()
+    elif damage == "cut description":
+        (folder / DESCRIPTION).write_text("{")
+    elif damage == "cut weights":
+        (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
+    else:
+        write_draft(initial_draft(read_checkpoint(small_checkpoint), 2), tmp_path / "draft")
+        (folder / DESCRIPTION).write_bytes((trained / DESCRIPTION).read_bytes())
+    with pytest.raises(CheckpointError, match=words):
+        read_draft(folder, read_checkpoint(small_checkpoint))
+
+
+@pytest.mark.parametrize("draft", ["shared:9", "nowhere", "shared:x"])
+def test_a_draft_that_is_not_there_is_refused_in_one_line(draft: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="draft '") as caught:
+        build("demo", tmp_path / "out", BuildOptions(draft=draft), parity=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
