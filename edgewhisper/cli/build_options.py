@@ -97,6 +97,11 @@ _OPTIONS = (
         help="When the gate refuses: fail, or take the next safer precision.",
     ),
     click.option(
+        "--self-kv",
+        type=click.Choice(get_args(names.SelfKV)),
+        help="Of the self-attention cache; int8 takes a quarter of the memory and needs ONNX Runtime 1.31. Default: fp32.",
+    ),
+    click.option(
         "--max-ram",
         callback=parse_size,
         metavar="SIZE",

@@ -23,7 +23,7 @@ from .gate import (
 )
 from .layer_gate import compare_layers
 from .memory_limit import require_fit
-from .options import BuildOptions, Plan
+from .options import BuildOptions, Plan, needs_statistics
 from .output_folder import scratch_folder
 from .passes import Converted, Observed, convert_graphs, values_to_observe
 from .source import Source
@@ -79,9 +79,9 @@ def convert(
     if needs_recordings(plan, options):
         with steps("transcribe the calibration recordings") as advance:
             calibration = collect(source, options.calibration, advance)
-    if calibration is not None and plan.has_scales:
+    if calibration is not None and needs_statistics(plan, options):
         with steps("observe activations") as advance:
-            observed = _observe(source, plan, calibration, advance)
+            observed = _observe(source, plan, options, calibration, advance)
     texts = None
     if (plan.is_converted or original) and compares_text(source.model, options):
         texts = _Texts.of_fp32(original or source, options, steps)
@@ -106,7 +106,7 @@ def convert(
                 continue
         if refusals:
             gate = replace(gate or GateReport(LAYER_BOUND, WER_BOUND, None), refusals=refusals)
-        sha256 = calibration.sha256 if calibration is not None and plan.has_scales else None
+        sha256 = calibration.sha256 if calibration is not None and needs_statistics(plan, options) else None
         return Conversion(converted.graphs, plan, sha256, gate)
 
 
@@ -180,7 +180,7 @@ def compares_text(model: ModelInfo, options: BuildOptions) -> bool:
 
 def needs_recordings(plan: Plan, options: BuildOptions) -> bool:
     """Whether the plan needs calibration data: for scales, or to compare graphs on."""
-    return plan.has_scales or (plan.is_converted and options.gate != "off")
+    return needs_statistics(plan, options) or (plan.is_converted and options.gate != "off")
 
 
 def count_steps(plan: Plan, options: BuildOptions) -> int:
@@ -189,7 +189,7 @@ def count_steps(plan: Plan, options: BuildOptions) -> int:
     compares_text = options.gate == "text" and (plan.is_converted or options.prunes)
     return (
         needs_recordings(plan, options)
-        + plan.has_scales
+        + needs_statistics(plan, options)
         + 1
         + 2 * compares_text
         + (options.gate == "text" and options.prunes and plan.is_converted)
@@ -198,11 +198,15 @@ def count_steps(plan: Plan, options: BuildOptions) -> int:
 
 
 def _observe(
-    source: Source, plan: Plan, calibration: CalibrationSet, advance: Callable[[float], None]
+    source: Source,
+    plan: Plan,
+    options: BuildOptions,
+    calibration: CalibrationSet,
+    advance: Callable[[float], None],
 ) -> Observed:
     from edgewhisper.quant.calibration import observe
 
-    values = values_to_observe(source, plan)
+    values = values_to_observe(source, plan, options)
     runs = len(calibration.windows) * len(values)
     observed = {}
     for index, (name, of_graph) in enumerate(values.items()):

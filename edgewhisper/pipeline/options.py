@@ -13,6 +13,7 @@ Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4
 Ops = Literal["fused", "portable"]
 Winograd = Literal["auto", "off", "slices", "F2", "F4", "F6"]
 Gate = Literal["layers", "text", "off"]
+SelfKV = Literal["fp32", "int8"]
 OnLoss = Literal["fail", "fallback"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
 WeightMethod = Literal["round-to-nearest", "k-quant"]
@@ -56,6 +57,7 @@ class BuildOptions:
         prune_vocabulary: keep the tokens that can occur; see `quant.pruning`. None: all.
         prune_heads: share of the attention heads to remove.
         prune_feed_forward: share of the feed-forward units to remove.
+        self_kv: of the self-attention cache on a processor; "int8" needs ONNX Runtime 1.31 on the device. None: fp32.
         max_ram: bytes of memory that a transcription may take; None: no limit.
         draft: what proposes tokens, see `draft_choice`; None: nothing does.
     """
@@ -77,6 +79,7 @@ class BuildOptions:
     prune_vocabulary: str | None = None
     prune_heads: float = 0.0
     prune_feed_forward: float = 0.0
+    self_kv: SelfKV | None = None
     max_ram: int | None = None
     draft: str | None = None
 
@@ -136,6 +139,11 @@ class Plan:
         return (self.encoder, self.decoder) != ("fp32", "fp32")
 
 
+def needs_statistics(plan: Plan, options: BuildOptions) -> bool:
+    """Whether passes need to know what values the fp32 graphs compute."""
+    return plan.has_scales or options.self_kv == "int8"
+
+
 # Products over a whole window are faster in INT8 than with INT4 weights, and take no more memory.
 _ENCODERS: Mapping[Precision, Precision] = {"int4": "int8-dynamic"}
 
@@ -157,6 +165,7 @@ def make_plan(options: BuildOptions) -> Plan:
         "calibration method", options.calibration_method or CALIBRATION_METHOD, get_args(CalibrationMethod)
     )
     _check_name("weight method", options.weight_method or WEIGHT_METHOD, get_args(WeightMethod))
+    _check_name("self-kv", options.self_kv or "fp32", get_args(SelfKV))
     _check_name("gate", options.gate, get_args(Gate))
     _check_name("on-loss", options.on_loss, get_args(OnLoss))
     if options.block_size is not None and options.block_size not in BLOCK_SIZES:
@@ -203,6 +212,10 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError(
             "--winograd with --ops portable: rewritten convolutions use operators of ONNX Runtime; leave one of them out"
         )
+    if options.self_kv == "int8" and plan.decoder in ("fp32", "fp16"):
+        raise UsageError(
+            f"--self-kv int8 is for quantized decoders, not for {plan.decoder}; take --precision int8, or leave it out"
+        )
     if options.draft is not None and (options.ops == "portable" or options.prunes):
         raise UsageError(
             "--draft is for whole models with fused operators; leave pruning, --ops portable or --draft out"
@@ -225,7 +238,9 @@ def check_used(options: BuildOptions, plan: Plan) -> None:
     """
     precisions = {plan.encoder, plan.decoder}
     if options.calibration is not None and not (
-        plan.has_scales or (plan.is_converted and options.gate != "off") or options.prunes_structure
+        needs_statistics(plan, options)
+        or (plan.is_converted and options.gate != "off")
+        or options.prunes_structure
     ):
         raise UsageError(
             "--calibration: nothing needs recordings in this build; take it with --precision int8 or int4, or leave it out"
@@ -288,7 +303,9 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
     precisions = {plan.encoder, plan.decoder}
     if options.winograd_table is not None:
         recorded["winograd_table"] = "own table"
-    if plan.has_scales or options.prunes_structure:
+    if options.self_kv == "int8":
+        recorded["self_kv"] = "int8"
+    if needs_statistics(plan, options) or options.prunes_structure:
         recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"
     if plan.decoder == "int8":
         recorded["calibration_method"] = options.calibration_method or CALIBRATION_METHOD

@@ -42,10 +42,10 @@ class Converted:
     scaled: "Mapping[str, Mapping[str, Scaled]]"
 
 
-def values_to_observe(source: Source, plan: Plan) -> dict[str, list[str]]:
+def values_to_observe(source: Source, plan: Plan, options: BuildOptions) -> dict[str, list[str]]:
     """Graph -> its values whose statistics the passes of a plan need."""
     from edgewhisper.export.model_file import load_model
-    from edgewhisper.quant import cross_attention, static
+    from edgewhisper.quant import cross_attention, self_kv, static
 
     found = {}
     for name, graph in source.graphs.items():
@@ -59,6 +59,8 @@ def values_to_observe(source: Source, plan: Plan) -> dict[str, list[str]]:
             values += observe(model)
         if name != "encoder" and plan.decoder == "int8":
             values += static.inputs_to_observe(model)
+        if name != "encoder" and options.self_kv == "int8":
+            values += self_kv.values_to_observe(model)
         found[name] = list(dict.fromkeys(values))
     return found
 
@@ -112,11 +114,20 @@ def convert_graphs(
     rewrites: tuple[RewriteInfo, ...] = ()
     if plan.encoder == "fp16":  # before its weights are behind casts
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
+    self_values = {}
+    if options.self_kv == "int8":
+        from edgewhisper.quant import self_kv
+
+        self_values = {
+            name: self_kv.values_to_observe(model) for name, model in models.items() if name != "encoder"
+        }
     for name, model in models.items():
         scaled[name] |= _quantize(model, precisions[name], plan, options, statistics[name], kept)
     # Else after, as its products choose their own precision and are no linear layers to quantize.
     if plan.encoder != "fp16":
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
+    for name, values in self_values.items():
+        self_kv.quantize_self_kv(models[name], values, observed[name], scaled[name])
     graphs = {}
     with WeightsWriter(folder / WEIGHTS_FILE) as weights:
         for name, model in models.items():
@@ -130,6 +141,8 @@ def convert_graphs(
                 outputs=outputs,
                 weights=(weights.name,),
             )
+            if name in self_values:
+                graphs[name] = replace(graphs[name], min_onnxruntime=self_kv.MIN_ONNXRUNTIME)
         if table is not None:
             place = locate_embedding(models["decoder"], table, weights, source.dimensions.d_model)
             for name in graphs.keys() - {"encoder"}:  # a draft reads the rows of the same table

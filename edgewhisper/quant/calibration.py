@@ -130,6 +130,8 @@ def observe(
     Raises:
         BuildError: no feeds, a value that is not finite, or a graph that ONNX Runtime cannot load.
     """
+    if not names:
+        return {}
     session = tapped_session(graph, names)
     gathered: dict[str, _Accumulator] = {}
     for done, feed in enumerate(feeds, 1):
@@ -140,7 +142,7 @@ def observe(
                 )
             gathered.setdefault(name, _Accumulator(values.shape[-1])).add(values)
         progress(done)
-    if names and not gathered:
+    if not gathered:
         raise BuildError(
             f"{graph.name}: no calibration data; give recordings with speech, or leave the option out"
         )

@@ -186,13 +186,13 @@ def _source(x: ir.Value, readers: Sequence[LinearLayer], layers: Sequence[Linear
         first = 1 if producer.op_type == "LayerNormalization" else 2
         given = [index for index in (first, first + 1) if is_constant(_input(producer, index))]
         return _Source(tuple((producer, index) for index in given))
-    attention = _before_row_movers(x)
+    attention = before_row_movers(x)
     if attention is None or attention.op_type != "GroupQueryAttention":
         return None
     packed = attention.inputs[0]
     if packed is None or attention.inputs[1] is not None:
         return None
-    projection = _before_row_movers(packed)
+    projection = before_row_movers(packed)
     for layer in layers:
         if layer.nodes[-1] is projection and not layer.transposed:
             width = layer.shape[1] // 3
@@ -200,7 +200,8 @@ def _source(x: ir.Value, readers: Sequence[LinearLayer], layers: Sequence[Linear
     return None
 
 
-def _before_row_movers(x: ir.Value) -> ir.Node | None:
+def before_row_movers(x: ir.Value) -> ir.Node | None:
+    """What computes x, operators that only move rows left out."""
     node = x.producer()
     while node is not None and node.op_type in _ROW_MOVERS:
         x_before = node.inputs[0]

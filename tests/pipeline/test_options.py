@@ -57,6 +57,13 @@ def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, An
         ({"encoder_precision": "fp16"}, "fp16 is for both graphs"),
         ({"precision": "int8", "target": "cuda"}, "GPU graphs are fp16 or fp32"),
         ({"precision": "int8", "ops": "portable"}, "--ops portable is for fp32 graphs"),
+        ({"self_kv": "int8"}, "--self-kv int8 is for quantized decoders, not for fp32"),
+        ({"self_kv": "int4"}, "unknown self-kv 'int4'"),
+        ({"draft": "shared:1", "prune_heads": 0.1}, "--draft is for whole models with fused operators"),
+        (
+            {"winograd": "F4", "target": "cuda", "precision": "fp16"},
+            "left to its provider; leave --winograd out",
+        ),
         ({"winograd": "F4", "ops": "portable"}, "--winograd with --ops portable"),
         ({"evaluation": Path("speech")}, "--evaluation is for the gate of the text"),
         ({"calibration": Path("speech")}, "--calibration: nothing needs recordings in this build"),
