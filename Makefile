@@ -17,7 +17,7 @@ PRECISION ?=
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo artifacts test test-all check format bench demo-model clean
+.PHONY: help setup demo artifacts test test-all check format bench demo-model demo-draft clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed and memory on t
 
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
+
+demo-draft: $(VENV)/dev-installed ## Train the bundled model's draft anew (about 20 minutes; needs espeak-ng); goes on where it was stopped
+	$(BIN)/python -m edgewhisper.distill.speech -o $(TRAINING)/speech --shards 10
+	$(BIN)/edgewhisper distill demo --data $(TRAINING)/speech -o edgewhisper/models/demo/draft --work-dir $(TRAINING)/draft --steps 2500
 
 clean: ## Remove what the other targets made, but not the training
 	rm -rf $(VENV) $(PEERS) $(OPENVINO) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
