@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import load_manifest
+from edgewhisper.bench.speculation import SpeculationBench
 from edgewhisper.errors import UsageError
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.options import BuildOptions, Precision
@@ -161,3 +162,13 @@ def test_numbers_that_cannot_be_meant_are_refused(speculate: object) -> None:
 def test_more_than_the_cache_holds_is_refused(artifact: Artifact, sound: NDArray[np.float32]) -> None:
     with pytest.raises(UsageError, match="speculate 1000: the decoder has room for"):
         Transcriber(artifact("fp32")).transcribe(sound, DecodingOptions(speculate=1000))
+
+
+def test_the_benchmark_imposes_the_acceptance_that_it_is_told(artifact: Artifact) -> None:
+    bench = SpeculationBench(artifact("fp32"), threads=1)
+    never, half, always = (bench.run(rate, 60, 1) for rate in (0.0, 0.5, 1.0))
+    assert never.accepted == 0
+    assert always.accepted == always.proposed > 0
+    if half.proposed > 20:
+        assert 0.1 < half.accepted / half.proposed < 0.9
+    assert all(gain.speedup > 0 for gain in (never, half, always))

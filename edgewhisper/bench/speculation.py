@@ -1,0 +1,228 @@
+"""What speculative decoding gains at a given acceptance rate: `python -m edgewhisper.bench.speculation ARTIFACT`.
+
+Random weights cannot be predicted, so acceptance is imposed: the draft does all its work, then each of its tokens is replaced by the main model's
+with the given probability, and by another one otherwise. Costs are those of the real draft, the text that of plain decoding.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.artifact import Manifest, load_manifest
+from edgewhisper.errors import EdgeWhisperError, UsageError
+from edgewhisper.runtime.decoder import Decoder
+from edgewhisper.runtime.decoding import DecodingLoop
+from edgewhisper.runtime.encoder import CrossKV, Encoder
+from edgewhisper.runtime.exactness import single_rows_are_exact
+from edgewhisper.runtime.options import DecodingOptions, SpeculationStatistics, Statistics
+from edgewhisper.runtime.prompt import start_sequence
+from edgewhisper.runtime.rules import rules_for
+from edgewhisper.runtime.session import SessionSettings
+from edgewhisper.runtime.speculation.controller import AdaptiveLength, StepCosts
+from edgewhisper.runtime.speculation.costs import step_costs
+from edgewhisper.runtime.speculation.drafter import Drafter, Patience
+from edgewhisper.runtime.speculation.model import ModelDrafter
+from edgewhisper.runtime.speculation.speculation import Speculation
+from edgewhisper.runtime.state import DeviceState
+
+from .contention import Timing, timed
+
+SEED = 4
+ATTEMPTS = 5
+PAUSE = 0.1  # seconds, for threads of the run before to fall asleep
+
+
+class ImposedAcceptance(ModelDrafter):
+    """A drafter whose tokens are right with a given probability, whatever it would have said."""
+
+    def __init__(
+        self,
+        draft: Decoder,
+        tokens: NDArray[np.int64],
+        text: Sequence[int],
+        end_of_text: int,
+        acceptance: float,
+    ) -> None:
+        super().__init__(draft, tokens)
+        self._right = (*text, end_of_text)
+        self._end_of_text = end_of_text
+        self._acceptance = acceptance
+        self._random = np.random.default_rng(SEED)
+
+    def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
+        """A window begins."""
+        self._random = np.random.default_rng(SEED)
+        super().begin(cross, prompt)
+
+    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+        """As many tokens as the draft says, right or wrong by chance."""
+        drafted = super().propose(sampled, count, _Impose(patience, self._acceptance))
+        proposed = []
+        for place in range(len(sampled), len(sampled) + len(drafted)):
+            right = self._right[place] if place < len(self._right) else self._end_of_text
+            proposed.append(
+                right if self._random.random() < self._acceptance else (right + 1) % self._end_of_text
+            )
+        # As if the draft had said them, so that it reads no more than it would: the last one is not in its cache yet.
+        self._read[len(self._read) - len(proposed) + 1 :] = proposed[:-1]
+        return proposed
+
+
+class _Impose:
+    """Patience by the imposed acceptance, as the draft's own certainty says nothing about it."""
+
+    def __init__(self, patience: Patience, acceptance: float) -> None:
+        self._patience, self._acceptance = patience, acceptance
+
+    def goes_on(self, drafted: int, probability: float) -> bool:
+        """Whether to draft one more."""
+        return self._patience.goes_on(drafted, self._acceptance**drafted)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What was measured at one acceptance rate; times are medians of a decoded window in seconds."""
+
+    acceptance: float
+    greedy: float
+    speculative: float
+    proposed: int
+    accepted: int
+    verifications: int
+    disturbed: int  # timings of both kinds that others disturbed in every attempt
+
+    @property
+    def speedup(self) -> float:
+        """Greedy over speculative."""
+        return self.greedy / self.speculative
+
+
+class SpeculationBench:
+    """One artifact with a draft, and a window of noise encoded."""
+
+    def __init__(self, artifact: Path, threads: int) -> None:
+        """Load; raises EdgeWhisperError where the artifact has no draft or cannot be loaded."""
+        self._manifest: Manifest = load_manifest(artifact)
+        settings, state = SessionSettings(threads=threads), DeviceState(None)
+        self._decoder = Decoder(artifact, self._manifest, settings)
+        self._decoder.repeat_single_rows = not single_rows_are_exact(
+            self._decoder, self._manifest, settings, state
+        )
+        self._draft = Decoder(artifact, self._manifest, settings, "draft")
+        self.costs: StepCosts = step_costs(self._decoder, self._draft, self._manifest, settings, state)
+        audio = self._manifest.audio
+        noise = np.random.default_rng(SEED).normal(size=(audio.n_mels, audio.n_frames)).astype(np.float32)
+        self._cross = Encoder(artifact, self._manifest, settings).run(noise)
+        self._options = DecodingOptions(
+            timestamps=False, language="en" if self._manifest.tokens.languages else None
+        )
+
+    def run(self, acceptance: float, tokens: int, rounds: int) -> Gain:
+        """Decode a window greedily and speculatively in turn; the texts must be the same."""
+        text, _, _ = self._decode(None, tokens)
+        shortlist = np.array(self._manifest.graph("draft").head_tokens, np.int64)
+        drafter = ImposedAcceptance(
+            self._draft, shortlist, text, self._manifest.tokens.end_of_text, acceptance
+        )
+        greedy: list[float] = []
+        speculative: list[float] = []
+        disturbed, counted = 0, SpeculationStatistics()
+        for turn in range(rounds + 1):
+            for times, used in ((greedy, None), (speculative, drafter)):
+                attempts: list[Timing] = []
+                while len(attempts) < ATTEMPTS and not (attempts and attempts[-1].counts):
+                    time.sleep(PAUSE)
+                    found, timing, statistics_found = self._decode(used, tokens)
+                    attempts.append(timing)
+                    if found != text:
+                        raise EdgeWhisperError("the text changed under speculation; please report it")
+                best = min(attempts, key=lambda timing: timing.disturbance)
+                if turn:  # the first time warms up
+                    times.append(best.seconds)
+                    disturbed += not best.counts
+                if used is not None:
+                    counted = statistics_found
+        return Gain(
+            acceptance, statistics.median(greedy), statistics.median(speculative),
+            counted.proposed, counted.accepted, counted.verifications, disturbed,
+        )  # fmt: skip
+
+    def _decode(
+        self, drafter: Drafter | None, tokens: int
+    ) -> tuple[tuple[int, ...], Timing, SpeculationStatistics]:
+        manifest, found = self._manifest, Statistics()
+        speculation = None
+        if drafter is not None:
+            speculation = Speculation(drafter, AdaptiveLength(self.costs), found.speculation)
+        loop = DecodingLoop(
+            self._decoder, manifest.tokens, rules_for(self._options, manifest.tokens, manifest.audio),
+            max_tokens=tokens, statistics=found, started=time.perf_counter(), speculation=speculation,
+        )  # fmt: skip
+        prompt = start_sequence(self._options, manifest.tokens, "en")
+        prefilled = loop.prefill(self._cross, prompt)
+        with timed() as timing:
+            decoded = loop.run(prefilled, 0.0)
+        return decoded.tokens, timing, found.speculation
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m edgewhisper.bench.speculation", description=__doc__)
+    parser.add_argument("artifact", type=Path, help="with a draft: edgewhisper build ... --draft shared:1")
+    parser.add_argument("--acceptance", default="0,0.5,0.75,0.85", help="rates; default: %(default)s")
+    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    try:
+        print(_table(arguments))
+    except EdgeWhisperError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _table(arguments: argparse.Namespace) -> str:
+    from tabulate import tabulate
+
+    try:
+        rates = [float(rate) for rate in arguments.acceptance.split(",")]
+    except ValueError:
+        raise UsageError(f"--acceptance {arguments.acceptance}: give rates such as 0.5,0.75") from None
+    bench = SpeculationBench(arguments.artifact, arguments.threads)
+    gains = [bench.run(rate, arguments.tokens, arguments.rounds) for rate in rates]
+    rows = [
+        (
+            gain.acceptance,
+            1e3 * gain.greedy / arguments.tokens,
+            1e3 * gain.speculative / arguments.tokens,
+            gain.speedup,
+            gain.accepted / gain.proposed if gain.proposed else 0.0,
+            (gain.accepted + gain.verifications) / gain.verifications if gain.verifications else 1.0,
+            gain.disturbed,
+        )
+        for gain in gains
+    ]
+    headers = (
+        "imposed",
+        "greedy ms/token",
+        "ms/token",
+        "speed-up",
+        "accepted/proposed",
+        "tokens/verification",
+        "disturbed",
+    )
+    costs = ", ".join(f"{cost:.2f}" for cost in bench.costs.rows)
+    return f"steps of 1..9 rows: {costs}; a drafted token: {bench.costs.draft:.2f}\n" + tabulate(
+        rows, headers, floatfmt=("g", ".2f", ".2f", ".2f", ".2f", ".2f", "g")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
