@@ -24,7 +24,7 @@ from edgewhisper.runtime.exactness import single_rows_are_exact
 from edgewhisper.runtime.options import DecodingOptions, SpeculationStatistics, Statistics
 from edgewhisper.runtime.prompt import start_sequence
 from edgewhisper.runtime.rules import rules_for
-from edgewhisper.runtime.session import SessionSettings
+from edgewhisper.runtime.session import SessionSettings, draft_settings
 from edgewhisper.runtime.speculation.controller import AdaptiveLength, StepCosts
 from edgewhisper.runtime.speculation.costs import step_costs
 from edgewhisper.runtime.speculation.drafter import Drafter, Patience
@@ -115,7 +115,7 @@ class SpeculationBench:
         self._decoder.repeat_single_rows = not single_rows_are_exact(
             self._decoder, self._manifest, settings, state
         )
-        self._draft = Decoder(artifact, self._manifest, settings, "draft")
+        self._draft = Decoder(artifact, self._manifest, draft_settings(settings), "draft")
         self.costs: StepCosts = step_costs(self._decoder, self._draft, self._manifest, settings, state)
         audio = self._manifest.audio
         noise = np.random.default_rng(SEED).normal(size=(audio.n_mels, audio.n_frames)).astype(np.float32)

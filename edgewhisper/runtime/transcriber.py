@@ -24,7 +24,7 @@ from .features import LogMelStream
 from .memory_budget import needs_low_memory
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
 from .processor import target_mismatch
-from .session import SessionSettings
+from .session import SessionSettings, draft_settings
 from .speculation.costs import step_costs
 from .speculation.speculation import Draft
 from .state import DeviceState, state_folder
@@ -171,7 +171,7 @@ def _load_draft(
     if graph is None:
         return None
     try:
-        draft = Decoder(folder, manifest, settings, DRAFT)
+        draft = Decoder(folder, manifest, draft_settings(settings), DRAFT)
         tokens = np.array(graph.head_tokens or (), np.int64)
         if graph.kind != "step" or len(tokens) != draft.head_size:
             raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
