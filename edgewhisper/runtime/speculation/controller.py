@@ -9,7 +9,7 @@ MOST_PROPOSED = 8
 LEAST_GAIN = 1.05
 """Expected speed-up below which nothing is proposed."""
 
-_EXPECTED, _WEIGHT = 0.75, 4.0
+_EXPECTED, _WEIGHT = 0.75, 2.0
 """Acceptance rate before anything is known, and how many proposals that guess is worth."""
 
 _MEMORY = 0.97
