@@ -19,6 +19,7 @@ import pytest
 from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, load_manifest, verify_file
 from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import Draft
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import build
@@ -149,8 +150,10 @@ def test_graphs_that_differ_from_pytorch_are_not_written(
 
     export = graphs.export_graphs
 
-    def export_wrong_graphs(checkpoint: Checkpoint, folder: Path, ops: Ops) -> dict[str, GraphInfo]:
-        exported = export(checkpoint, folder, ops)
+    def export_wrong_graphs(
+        checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None
+    ) -> dict[str, GraphInfo]:
+        exported = export(checkpoint, folder, ops, draft)
         weights = bytearray((folder / "weights.bin").read_bytes())
         weights[-4:] = b"\0\0\0\x42"  # 32.0
         (folder / "weights.bin").write_bytes(weights)
