@@ -13,18 +13,17 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edgewhisper.artifact import MANIFEST, MEASURED, GraphInfo, load_manifest, verify_file
 from edgewhisper.errors import BuildError, CheckpointError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
-from edgewhisper.models.draft import Draft
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline import build as build_module
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.measurements import read_measurements
-from edgewhisper.pipeline.options import Ops
 from edgewhisper.pipeline.steps import BuildStep
 from tests.pipeline.observing import run_python, snapshot
 
@@ -150,10 +149,8 @@ def test_graphs_that_differ_from_pytorch_are_not_written(
 
     export = graphs.export_graphs
 
-    def export_wrong_graphs(
-        checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None
-    ) -> dict[str, GraphInfo]:
-        exported = export(checkpoint, folder, ops, draft)
+    def export_wrong_graphs(checkpoint: Checkpoint, folder: Path, *others: Any) -> dict[str, GraphInfo]:
+        exported = export(checkpoint, folder, *others)
         weights = bytearray((folder / "weights.bin").read_bytes())
         weights[-4:] = b"\0\0\0\x42"  # 32.0
         (folder / "weights.bin").write_bytes(weights)
