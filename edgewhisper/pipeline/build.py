@@ -147,6 +147,7 @@ def quantize(
     steps = Steps(progress, total=2 + count_steps(plan, options))
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
+    options = replace(options, draft=source.draft)
     plan = fit_memory(plan, options, source.dimensions)
     _check_conversion(source, plan, options, artifact)
     steps.total = 2 + count_steps(plan, options)

@@ -1,8 +1,10 @@
 """Distillation: a main model transcribes recordings, a draft learns to say the same."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from edgewhisper.artifact import AudioSettings
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import AudioError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
-from edgewhisper.models.draft import SHORTLIST, Draft, initial_draft, write_draft
+from edgewhisper.models.draft import DESCRIPTION, SHORTLIST, WEIGHTS, Draft, initial_draft, write_draft
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.runtime.audio import open_audio
 from edgewhisper.runtime.decoder import Decoder
@@ -22,13 +24,16 @@ from edgewhisper.runtime.session import SessionSettings
 
 from .calibration import greedy_text, window_prompt
 from .output_folder import disk_errors
-from .recordings import list_recordings
+from .recordings import checksums, list_recordings
 from .source import Source, export_source
+
+if TYPE_CHECKING:
+    from edgewhisper.distill.teacher import Lesson
 
 # Every so many windows is held out, to measure acceptance on; an odd number, as every other window has timestamps.
 HELD_OUT_EVERY = 21
-# Every so many windows follows previous text.
-PREVIOUS_EVERY = 6
+# Every so many windows follows previous text; odd, as every other window has timestamps.
+PREVIOUS_EVERY = 5
 
 
 def distill(
@@ -64,10 +69,13 @@ def distill(
         raise MissingDependencyError(
             f"distillation needs the package '{error.name}'; run 'pip install edgewhisper[build,cpu,torch]'"
         ) from None
+    check_output(output, data, work)
     recordings = list_recordings(data, "--data", most=None)
     checkpoint = read_checkpoint(model)
     draft = initial_draft(checkpoint, layers)
-    lessons = gather(checkpoint, draft.info.cross_layers, recordings, work / "lessons", progress)
+    # What was done for another model, other recordings or another draft is not gone on with.
+    said = _key(checkpoint.model.checkpoint_sha256, draft.info.cross_layers, *checksums(recordings))
+    lessons = gather(checkpoint, draft.info.cross_layers, recordings, work / f"lessons-{said}", progress)
     held_out = lessons[::HELD_OUT_EVERY]
     learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
     if not learnt:
@@ -76,7 +84,7 @@ def distill(
     always = [ids.end_of_text, *range(ids.timestamp_begin, checkpoint.dimensions.vocab_size)]
     tokens = frequent_tokens(learnt, always, SHORTLIST)
     draft = Draft(replace(draft.info, tokens=tokens), draft.tensors)
-    training = work / f"shared-{layers}"
+    training = work / f"training-{_key(said, layers, steps, tokens)}"
     training.mkdir(parents=True, exist_ok=True)
     draft = train_draft(
         checkpoint, draft, learnt, held_out, DraftTraining(steps), training,
@@ -90,6 +98,28 @@ def distill(
     return output
 
 
+def check_output(output: Path, data: Path, work: Path) -> None:
+    """Check that nothing but a draft is lost where the new one goes.
+
+    Raises:
+        UsageError: `output` is a file, a folder that holds something else, or holds the recordings or the work folder.
+    """
+    inside = [path.resolve() for path in (data, work)]
+    if any(output.resolve() in (path, *path.parents) for path in inside):
+        raise UsageError(
+            f"{output}: holds the recordings or the work folder; name another folder for the draft"
+        )
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: is not a folder; name another for the draft")
+    found = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if found - {DESCRIPTION, WEIGHTS}:
+        raise UsageError(f"{output}: exists and is not a draft; name another folder")
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def gather(
     checkpoint: Checkpoint,
     cross_layers: tuple[int, ...],
@@ -101,7 +131,7 @@ def gather(
 
     Files that are there already are kept. A recording that cannot be read is left out, and said to be.
     """
-    from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
+    from edgewhisper.distill.teacher import Lesson, likeliest_tokens, read_lesson, write_lesson
 
     graphs = folder / "graphs"
     graphs.mkdir(parents=True, exist_ok=True)
@@ -119,6 +149,7 @@ def gather(
                 path = folder / f"{number:06d}-{index:04d}.npz"
                 lessons.append(path)
                 if path.exists():
+                    previous = _text_of(read_lesson(path), source)
                     continue
                 count = len(lessons)
                 cross = encoder.run(window)
@@ -128,21 +159,27 @@ def gather(
                     kept = previous[-previous_text_limit(source.dimensions) :]
                     prompt = (source.tokens.start_of_previous, *kept, *prompt)
                 text = greedy_text(source, decoder, cross, prompt, timestamps=timestamps)
-                previous = tuple(token for token in text if token < source.tokens.end_of_text)
                 tokens, logits = _reread(source, decoder, cross, prompt, text)
                 likeliest, logprobs = likeliest_tokens(logits)
                 pairs = tuple(
                     (_half(cross, f"past_key_cross_{layer}"), _half(cross, f"past_value_cross_{layer}"))
                     for layer in cross_layers
                 )
-                write_lesson(
-                    Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs), path
-                )
+                lesson = Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs)
+                write_lesson(lesson, path)
+                previous = _text_of(lesson, source)
         except AudioError as error:
             progress(f"left out: {error}")
     if not lessons:
         raise AudioError("no recording can be read; name another folder for --data")
     return lessons
+
+
+def _text_of(lesson: "Lesson", source: Source) -> tuple[int, ...]:
+    """The text of a window without timestamps."""
+    return tuple(
+        token for token in lesson.tokens[lesson.first :].tolist() if token < source.tokens.end_of_text
+    )
 
 
 def _reread(

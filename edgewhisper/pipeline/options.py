@@ -141,7 +141,12 @@ class Plan:
 
 def needs_statistics(plan: Plan, options: BuildOptions) -> bool:
     """Whether passes need to know what values the fp32 graphs compute."""
-    return plan.has_scales or options.self_kv == "int8"
+    return plan.has_scales or has_int8_self_kv(plan, options)
+
+
+def has_int8_self_kv(plan: Plan, options: BuildOptions) -> bool:
+    """Whether decoders keep their self-attention cache in INT8; one that fell back to fp32 does not."""
+    return options.self_kv == "int8" and plan.decoder not in ("fp32", "fp16")
 
 
 # Products over a whole window are faster in INT8 than with INT4 weights, and take no more memory.
@@ -212,10 +217,6 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
         raise UsageError(
             "--winograd with --ops portable: rewritten convolutions use operators of ONNX Runtime; leave one of them out"
         )
-    if options.self_kv == "int8" and plan.decoder in ("fp32", "fp16"):
-        raise UsageError(
-            f"--self-kv int8 is for quantized decoders, not for {plan.decoder}; take --precision int8, or leave it out"
-        )
     if options.draft is not None and (options.ops == "portable" or options.prunes):
         raise UsageError(
             "--draft is for whole models with fused operators; leave pruning, --ops portable or --draft out"
@@ -253,6 +254,10 @@ def check_used(options: BuildOptions, plan: Plan) -> None:
         given = "--gate text" if options.gate == "text" else "--on-loss fallback"
         raise UsageError(
             f"{given}: fp32 graphs of a whole model lose nothing; give a --precision, or leave it out"
+        )
+    if options.self_kv == "int8" and plan.decoder in ("fp32", "fp16"):
+        raise UsageError(
+            f"--self-kv int8 is for quantized decoders, not for {plan.decoder}; take --precision int8, or leave it out"
         )
     if options.calibration_method is not None and plan.decoder != "int8":
         raise UsageError(
@@ -303,7 +308,7 @@ def recorded_options(options: BuildOptions, plan: Plan) -> dict[str, str]:
     precisions = {plan.encoder, plan.decoder}
     if options.winograd_table is not None:
         recorded["winograd_table"] = "own table"
-    if options.self_kv == "int8":
+    if has_int8_self_kv(plan, options):
         recorded["self_kv"] = "int8"
     if needs_statistics(plan, options) or options.prunes_structure:
         recorded["calibration"] = "bundled recordings" if options.calibration is None else "own recordings"

@@ -10,7 +10,15 @@ from edgewhisper.errors import MissingDependencyError
 from edgewhisper.quant.targets import number_formats
 
 from .embedding_table import locate_embedding, table_name
-from .options import BLOCK_SIZE, CALIBRATION_METHOD, WEIGHT_METHOD, BuildOptions, Plan, Precision
+from .options import (
+    BLOCK_SIZE,
+    CALIBRATION_METHOD,
+    WEIGHT_METHOD,
+    BuildOptions,
+    Plan,
+    Precision,
+    has_int8_self_kv,
+)
 from .source import Source
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ def values_to_observe(source: Source, plan: Plan, options: BuildOptions) -> dict
             values += observe(model)
         if name != "encoder" and plan.decoder == "int8":
             values += static.inputs_to_observe(model)
-        if name != "encoder" and options.self_kv == "int8":
+        if name != "encoder" and has_int8_self_kv(plan, options):
             values += self_kv.values_to_observe(model)
         found[name] = list(dict.fromkeys(values))
     return found
@@ -115,7 +123,7 @@ def convert_graphs(
     if plan.encoder == "fp16":  # before its weights are behind casts
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
     self_values = {}
-    if options.self_kv == "int8":
+    if has_int8_self_kv(plan, options):
         from edgewhisper.quant import self_kv
 
         self_values = {

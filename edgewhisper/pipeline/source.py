@@ -30,6 +30,7 @@ class Source:
     Attributes:
         folder: where they are.
         graphs: name -> what the manifest says of it.
+        draft: what a manifest states of the draft among them; None where there is none, or it was exported just now.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Source:
     tokens: TokenIds
     audio: AudioSettings
     graphs: Mapping[str, GraphInfo]
+    draft: str | None = None
 
     @property
     def is_rewritten(self) -> bool:
@@ -95,4 +97,5 @@ def artifact_source(folder: Path) -> Source:
     # In the order in which a build writes them, so that both ways give the same bytes.
     order: tuple[str, ...] = ("encoder", "decoder", "draft")
     graphs = {name: manifest.graphs[name] for name in order if name in manifest.graphs}
-    return Source(folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, graphs)
+    draft = manifest.build.options.get("draft")
+    return Source(folder, manifest.model, manifest.dimensions, manifest.tokens, manifest.audio, graphs, draft)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
-from edgewhisper.errors import ArtifactError, ProviderError, UsageError
+from edgewhisper.errors import ArtifactError, UsageError
 
 from .audio import AudioStream, open_audio
 from .bpe import BytePairEncoder, read_encoder
@@ -173,14 +173,18 @@ def _load_draft(
     try:
         draft = Decoder(folder, manifest, draft_settings(settings), DRAFT)
         tokens = np.array(graph.head_tokens or (), np.int64)
-        if graph.kind != "step" or len(tokens) != draft.head_size:
+        known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
+        if graph.kind != "step" or len(tokens) != draft.head_size or not known.all():
             raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
-    except (ArtifactError, ProviderError) as error:
-        _LOG.warning("%s; decoding goes on without a draft", error)
+        # Steps of several tokens have the bits of single ones on processors, and not with one range for all rows.
+        exact = settings.provider == "cpu" and manifest.graph("decoder").precision != "int8-dynamic"
+        costs = step_costs(decoder, draft, manifest, settings, state) if exact else None
+    except (
+        Exception
+    ) as error:  # ONNX Runtime's have no common base; whatever a draft does, text comes without it
+        _LOG.warning("%s; decoding goes on without a draft", str(error).splitlines()[0])
         return None
-    # Steps of several tokens have the bits of single ones on processors, and not with one range for all rows.
-    exact = settings.provider == "cpu" and manifest.graph("decoder").precision != "int8-dynamic"
-    return Draft(draft, tokens, step_costs(decoder, draft, manifest, settings, state) if exact else None)
+    return Draft(draft, tokens, costs)
 
 
 class _Segments(Iterator[Segment]):

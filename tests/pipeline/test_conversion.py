@@ -239,6 +239,17 @@ def test_a_fallback_ends_in_a_safer_precision_and_says_so(
     assert "refused, fp32 instead" in format_inspection(inspect(artifact))
 
 
+def test_a_decoder_that_falls_back_to_fp32_has_an_fp32_cache(
+    fp32_artifact: Path, tmp_path: Path, bound: Bound
+) -> None:
+    bound(1e-9)
+    options = BuildOptions(precision="int8", winograd="off", on_loss="fallback", self_kv="int8")
+    manifest = load_manifest(quantize(fp32_artifact, tmp_path / "out", options))
+    assert manifest.graph("decoder").precision == "fp32"
+    assert "self_kv" not in manifest.build.options
+    assert not [info for info in manifest.graph("decoder").inputs if info.dtype == "int8"]
+
+
 def test_a_fallback_that_breaks_the_limit_of_memory_fails(
     fp32_artifact: Path, tmp_path: Path, bound: Bound
 ) -> None:

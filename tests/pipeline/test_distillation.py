@@ -11,7 +11,7 @@ import torch
 from edgewhisper.artifact import load_manifest
 from edgewhisper.distill.draft_model import DraftDecoder
 from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
-from edgewhisper.distill.teacher import Lesson, likeliest_tokens, read_lesson, write_lesson
+from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
 from edgewhisper.errors import CheckpointError, UsageError
 from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, initial_draft, read_draft, write_draft
 from edgewhisper.models.random_weights import write_random_folder
@@ -147,14 +147,43 @@ def test_what_was_gathered_is_not_gathered_again(
 ) -> None:
     work = tmp_path / "work"
     shutil.copytree(trained.parent / "work", work)
-    lesson, *_ = sorted((work / "lessons").glob("*.npz"))
-    before = lesson.stat().st_mtime_ns
-    missing = sorted((work / "lessons").glob("*.npz"))[-1]
-    missing.unlink()
-    shutil.rmtree(work / "shared-1")
-    distill(small_checkpoint, 1, speech_folder, tmp_path / "again", work, 1)
-    assert lesson.stat().st_mtime_ns == before
-    assert read_lesson(missing).tokens.size
+    lessons = sorted(work.glob("lessons-*/*.npz"))
+    assert len(lessons) > 6
+    before = {path: path.read_bytes() for path in lessons}
+    first = lessons[0].stat().st_mtime_ns
+    for path in lessons[3:]:  # as if the gathering had been killed
+        path.unlink()
+    distill(small_checkpoint, 1, speech_folder, tmp_path / "again", work, 6)
+    assert lessons[0].stat().st_mtime_ns == first
+    assert [path.name for path in lessons if path.read_bytes() != before[path]] == []
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
+
+
+def test_other_recordings_or_another_draft_begin_anew(
+    trained: Path, small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    work, other = tmp_path / "work", tmp_path / "other"
+    shutil.copytree(trained.parent / "work", work)
+    shutil.copytree(speech_folder, other)
+    (other / "0.flac").unlink()
+    distill(small_checkpoint, 1, other, tmp_path / "fewer", work, 6)
+    assert len(list(work.glob("lessons-*"))) == 2
+    assert (tmp_path / "fewer" / WEIGHTS).read_bytes() != (trained / WEIGHTS).read_bytes()
+    distill(small_checkpoint, 2, speech_folder, tmp_path / "deeper", work, 2)
+    assert read_draft(tmp_path / "deeper", read_checkpoint(small_checkpoint)).info.layers == 2
+
+
+def test_nothing_but_a_draft_is_replaced(small_checkpoint: Path, speech_folder: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "important"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("hi")
+    with pytest.raises(UsageError, match="exists and is not a draft"):
+        distill(small_checkpoint, 1, speech_folder, precious, tmp_path / "work", 1)
+    for output in (speech_folder, speech_folder.parent):
+        with pytest.raises(UsageError, match="holds the recordings or the work folder"):
+            distill(small_checkpoint, 1, speech_folder, output, tmp_path / "work", 1)
+    assert (precious / "thesis.txt").read_text() == "hi"
+    assert len(list(speech_folder.iterdir())) == 7
 
 
 def test_log_probabilities_of_the_likeliest_tokens_are_those_of_all() -> None:

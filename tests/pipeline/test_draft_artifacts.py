@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgewhisper.artifact import load_manifest
 from edgewhisper.bench.speculation import SpeculationBench
 from edgewhisper.errors import UsageError
-from edgewhisper.pipeline.build import build
+from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.options import BuildOptions, Precision
 from edgewhisper.runtime.options import DecodingOptions, Segment
 from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
@@ -151,6 +151,25 @@ def test_decoding_goes_on_without_a_draft_that_cannot_be_loaded(
         found = segments(Transcriber(broken), sound, options)
     assert "decoding goes on without a draft" in caplog.text
     assert found == segments(Transcriber(whole), sound, options)
+
+
+def test_whole_numbers_of_numpy_are_numbers(artifact: Artifact, sound: NDArray[np.float32]) -> None:
+    transcriber = Transcriber(artifact("fp32"))
+    counts = []
+    for speculate in (3, np.int64(3)):
+        options = DecodingOptions(language="en", temperature=0.0, speculate=speculate)  # type: ignore[arg-type]
+        stream, info = transcriber.transcribe(sound, options)
+        list(stream)
+        counts.append(info.statistics.speculation.proposed)
+    assert counts[0] == counts[1] > 0
+
+
+def test_quantizing_keeps_the_draft_and_its_record(artifact: Artifact, tmp_path: Path) -> None:
+    whole = artifact("fp32")
+    options = BuildOptions(precision="int8-weight", gate="off")
+    manifest = load_manifest(quantize(whole, tmp_path / "small", options))
+    assert manifest.graph("draft").precision == "int8-weight"
+    assert manifest.build.options["draft"] == load_manifest(whole).build.options["draft"]
 
 
 @pytest.mark.parametrize("speculate", [0, -1, 1.5, "often", True])

@@ -99,6 +99,7 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) 
         {"precision": "int8-weight", "calibration": Path("speech")},
         {"prune_heads": 0.1, "calibration": Path("speech")},
         {"max_ram": 10**9, "calibration": Path("speech"), "calibration_method": "entropy"},
+        {"max_ram": 10**9, "self_kv": "int8"},
         {"prune_heads": 0.1, "gate": "text", "evaluation": Path("speech")},
         {"precision": "int8", "decoder_precision": "int4", "block_size": 16, "weight_method": "k-quant"},
         {"encoder_precision": "int8-weight", "block_size": 64},

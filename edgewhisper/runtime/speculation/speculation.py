@@ -77,8 +77,8 @@ def speculation_for(
     drafter: Drafter = LookupDrafter(TokenMap())
     if draft is not None:
         drafter = ModelDrafter(draft.decoder, draft.tokens)
-    if isinstance(asked, int):
-        return Speculation(drafter, FixedLength(asked), statistics)
+    if not isinstance(asked, str):  # any whole number, NumPy's too
+        return Speculation(drafter, FixedLength(int(asked)), statistics)
     if asked == "off" or draft is None or draft.costs is None:
         return None
     return Speculation(drafter, AdaptiveLength(draft.costs), statistics)
