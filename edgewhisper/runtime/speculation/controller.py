@@ -1,6 +1,5 @@
 """How many tokens to propose: as many as pay, by what steps cost on this device and how often proposals were right."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_PROPOSED = 8
@@ -36,10 +35,6 @@ class StepCosts:
         return self.rows[min(proposed, len(self.rows) - 1)]
 
 
-FREE_ROWS = StepCosts(rows=tuple(1 + 0.06 * extra for extra in range(MOST_PROPOSED + 1)), draft=0.0)
-"""A guess for devices where nothing was measured."""
-
-
 class FixedLength:
     """Always the same number of proposals."""
 
@@ -65,7 +60,7 @@ class AdaptiveLength:
     tokens. Switched off, it tries a single proposal from time to time.
     """
 
-    def __init__(self, costs: StepCosts = FREE_ROWS) -> None:
+    def __init__(self, costs: StepCosts) -> None:
         self._costs = costs
         self._right = _EXPECTED * _WEIGHT
         self._seen = _WEIGHT
@@ -113,8 +108,3 @@ def expected_gain(acceptance: float, proposals: int, costs: StepCosts) -> float:
     """Expected speed-up over single steps: tokens per verification over its time."""
     tokens = sum(acceptance**position for position in range(proposals + 1))
     return tokens / (costs.verification(proposals) + proposals * costs.draft)
-
-
-def best_length(acceptance: float, costs: StepCosts, lengths: Sequence[int]) -> int:
-    """The number of proposals with the largest expected gain."""
-    return max(lengths, key=lambda proposals: expected_gain(acceptance, proposals, costs))
