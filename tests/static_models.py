@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from tests.small_models import export
 _RUNS = 3
 # The table's name in the decoder graph.
 TABLE = "decoder.embed_tokens.weight.int8"
+FP32_TABLE = "decoder.embed_tokens.weight"
 Feed = dict[str, NDArray[Any]]
 
 
@@ -83,14 +85,21 @@ def export_static(
         observed = observe(source / "encoder.onnx", encoded, encoder_feeds(manifest))
         statistics = quantize_cross_kv(encoder, decoder, observed, statistics, formats).statistics
     quantize_static(decoder, statistics, formats, options or StaticOptions())
+    return save_graphs(manifest, {"encoder": encoder, "decoder": decoder}, folder, quantized=True)
+
+
+def save_graphs(
+    manifest: Manifest, models: Mapping[str, ir.Model], folder: Path, quantized: bool
+) -> Manifest:
+    """Write the graphs into `folder`; returns what the runtime needs to run them. A quantized decoder's table is in INT8."""
     graphs = dict(manifest.graphs)
     with WeightsWriter(folder / "weights.bin") as weights:
-        for name, model in (("encoder", encoder), ("decoder", decoder)):
+        for name, model in models.items():
             inputs, outputs = save_model(model, folder / f"{name}.onnx", weights)
             graphs[name] = replace(graphs[name], inputs=inputs, outputs=outputs)
         graphs["decoder"] = replace(
             graphs["decoder"],
-            embedding=weights.location(TABLE),
-            embedding_scales=weights.location(f"{TABLE}.scale"),
+            embedding=weights.location(TABLE if quantized else FP32_TABLE),
+            embedding_scales=weights.location(f"{TABLE}.scale") if quantized else None,
         )
     return replace(manifest, graphs=graphs)

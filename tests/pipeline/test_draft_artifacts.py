@@ -188,6 +188,6 @@ def test_the_benchmark_imposes_the_acceptance_that_it_is_told(artifact: Artifact
     never, half, always = (bench.run(rate, 60, 1) for rate in (0.0, 0.5, 1.0))
     assert never.accepted == 0
     assert always.accepted == always.proposed > 0
-    if half.proposed > 20:
-        assert 0.1 < half.accepted / half.proposed < 0.9
+    assert half.accepted <= half.proposed
+    assert never.accepted <= half.accepted < always.accepted
     assert all(gain.speedup > 0 for gain in (never, half, always))

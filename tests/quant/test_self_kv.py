@@ -1,21 +1,19 @@
 """INT8 self-attention caches: small, close to fp32, and exact however many tokens a step takes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgewhisper.artifact import Manifest
-from edgewhisper.export.model_file import load_model, save_model
-from edgewhisper.export.weights import WeightsWriter
+from edgewhisper.export.model_file import load_model
 from edgewhisper.quant.calibration import observe
 from edgewhisper.quant.self_kv import quantize_self_kv, values_to_observe
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
 from edgewhisper.runtime.session import SessionSettings
 from tests.small_models import SMALL, export, random_checkpoint
-from tests.static_models import decoder_feeds
+from tests.static_models import decoder_feeds, save_graphs
 
 SETTINGS = SessionSettings(threads=2)
 TOKENS = np.random.default_rng(5).integers(0, SMALL.vocab_size, 40).tolist()
@@ -32,15 +30,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest,
     values = values_to_observe(decoder)
     statistics = observe(source / "decoder.onnx", values, decoder_feeds(source, manifest))
     quantize_self_kv(decoder, values, statistics, {})
-    graphs = dict(manifest.graphs)
-    with WeightsWriter(folder / "weights.bin") as weights:
-        for name, model in (("encoder", encoder), ("decoder", decoder)):
-            inputs, outputs = save_model(model, folder / f"{name}.onnx", weights)
-            graphs[name] = replace(graphs[name], inputs=inputs, outputs=outputs)
-        graphs["decoder"] = replace(
-            graphs["decoder"], embedding=weights.location("decoder.embed_tokens.weight")
-        )
-    return folder, replace(manifest, graphs=graphs), manifest
+    written = save_graphs(manifest, {"encoder": encoder, "decoder": decoder}, folder, quantized=False)
+    return folder, written, manifest
 
 
 def test_logits_are_close_to_those_of_an_fp32_cache(converted: tuple[Path, Manifest, Manifest]) -> None:
