@@ -33,6 +33,7 @@ class Decoder:
         """Load the graph `name`, the decoder or a draft, and allocate its cache; raises what `create_session` raises."""
         graph = manifest.graph(name)
         self._session = create_session(folder, graph, settings)
+        self._copies_inputs = settings.provider != "cpu"
         self._embedding = TokenEmbedding(folder, graph)
         self._cache = KVCache(graph, memory_device(settings))
         self._steps: dict[tuple[int, int], _Step] = {}
@@ -97,7 +98,13 @@ class Decoder:
         if step is None:
             cross = {name: self._cross.values[name] for name in self._crossing}
             step = _Step(
-                self._session, self._cache, cross, self._embedding, count, (logits_from, self.head_size)
+                self._session,
+                self._cache,
+                cross,
+                self._embedding,
+                count,
+                (logits_from, self.head_size),
+                self._copies_inputs,
             )
             if count <= KEPT_TOKENS:
                 self._steps[key] = step
@@ -115,6 +122,7 @@ class _Step:
         embedding: TokenEmbedding,
         count: int,
         logits: tuple[int, int],
+        copies_inputs: bool,
     ) -> None:
         logits_from, width = logits
         self._session = session
@@ -136,13 +144,18 @@ class _Step:
             "logits_from": np.asarray(logits_from, np.int64),
         }
         from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
-        self._kept = [from_numpy(array) for array in inputs.values()]
-        for name, value in zip(inputs, self._kept, strict=True):
-            self._binding.bind_ortvalue_input(name, value)
+        self._inputs = {name: from_numpy(array) for name, array in inputs.items()}
+        self._bind_inputs()
+        # A provider with memory of its own copies what is bound, there and then.
+        self._binds_again = copies_inputs
         for name, value in cross.items():
             self._binding.bind_ortvalue_input(name, value)
         self._binding.bind_ortvalue_output("logits", from_numpy(self._logits))
         cache.bind(self._binding)
+
+    def _bind_inputs(self) -> None:
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
 
     def run(self, tokens: Sequence[int], past: int) -> NDArray[np.float32]:
         total = past + len(tokens)
@@ -151,6 +164,8 @@ class _Step:
         np.minimum(self._offsets + past, self._last_position, out=self._position_ids[0])
         self._seqlens_k[0] = total - 1
         self._total_length[...] = total
+        if self._binds_again:
+            self._bind_inputs()
         if not self._cache.is_in_place:
             self._cache.bind(self._binding)
         self._session.run_with_iobinding(self._binding)

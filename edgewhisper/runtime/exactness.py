@@ -19,7 +19,7 @@ from .decoder import Decoder
 from .encoder import CrossKV
 from .kv_cache import info_type
 from .onnxruntime_import import onnxruntime
-from .session import SessionSettings
+from .session import SessionSettings, memory_device
 from .state import DeviceState
 
 _SECTION = "single_row_exact"
@@ -45,15 +45,17 @@ def single_rows_are_exact(
     known = state.get(_SECTION, key)
     if isinstance(known, bool):
         return known
-    exact = _probe(decoder, manifest)
+    exact = _probe(
+        decoder, random_cross_kv(manifest, random.Random(_SEED), memory_device(settings)), manifest
+    )
     decoder.release()
     state.put(_SECTION, {key: exact})
     return exact
 
 
-def _probe(decoder: Decoder, manifest: Manifest) -> bool:
+def _probe(decoder: Decoder, cross: CrossKV, manifest: Manifest) -> bool:
     source = random.Random(_SEED)  # NumPy's would be loaded for this alone, 3 MB
-    decoder.reset(random_cross_kv(manifest, source))
+    decoder.reset(cross)
     tokens = [source.randrange(manifest.dimensions.vocab_size) for _ in range(_PROBED_TOKENS)]
     together = decoder.run(tokens).copy()
     decoder.rollback(0)
@@ -62,8 +64,8 @@ def _probe(decoder: Decoder, manifest: Manifest) -> bool:
     )
 
 
-def random_cross_kv(manifest: Manifest, source: random.Random) -> CrossKV:
-    """Keys and values as the encoder gives them, of noise."""
+def random_cross_kv(manifest: Manifest, source: random.Random, device: str = "cpu") -> CrossKV:
+    """Keys and values as the encoder gives them, of noise, in the memory of `device`."""
     values: dict[str, Any] = {}
     for info in manifest.graph("encoder").outputs:
         positions = manifest.dimensions.max_source_positions
@@ -71,7 +73,9 @@ def random_cross_kv(manifest: Manifest, source: random.Random) -> CrossKV:
         spread = _INT8_SPREAD if info.dtype == "int8" else 1
         noise = np.frombuffer(source.randbytes(math.prod(shape)), np.int8).reshape(shape) / np.float32(64)
         array = (spread * noise).astype(info_type(info))
-        values[info.name.replace("present_", "past_", 1)] = onnxruntime().OrtValue.ortvalue_from_numpy(array)
+        values[info.name.replace("present_", "past_", 1)] = onnxruntime().OrtValue.ortvalue_from_numpy(
+            array, device, 0
+        )
     return CrossKV(values)
 
 

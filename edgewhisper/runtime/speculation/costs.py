@@ -10,7 +10,7 @@ from edgewhisper.artifact import Manifest
 from ..decoder import Decoder
 from ..encoder import CrossKV
 from ..exactness import device_key, random_cross_kv
-from ..session import SessionSettings
+from ..session import SessionSettings, memory_device
 from ..state import DeviceState
 from .controller import MOST_PROPOSED, StepCosts
 
@@ -35,7 +35,8 @@ def step_costs(
     known = state.get(_SECTION, key)
     if isinstance(known, list) and len(known) == MOST_PROPOSED + 2 and all(_is_positive(x) for x in known):
         return StepCosts(tuple(known[:-1]), known[-1])
-    costs = _measure(decoder, draft, manifest)
+    cross = random_cross_kv(manifest, random.Random(_SEED), memory_device(settings))
+    costs = _measure(decoder, draft, cross)
     decoder.release()
     draft.release()
     state.put(_SECTION, {key: [*(round(x, 4) for x in costs.rows), round(costs.draft, 4)]})
@@ -46,8 +47,7 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, float) and 0 < value < 1e6
 
 
-def _measure(decoder: Decoder, draft: Decoder, manifest: Manifest) -> StepCosts:
-    cross = random_cross_kv(manifest, random.Random(_SEED))
+def _measure(decoder: Decoder, draft: Decoder, cross: CrossKV) -> StepCosts:
     rows = range(1, MOST_PROPOSED + 2)
     steps = [_step(decoder, cross, count) for count in rows] + [_step(draft, cross, 1)]
     times: list[list[float]] = [[] for _ in steps]
