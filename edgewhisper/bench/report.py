@@ -13,8 +13,8 @@ from tabulate import tabulate
 
 from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError
+from edgewhisper.runtime.contention import TOLERATED
 
-from .contention import TOLERATED
 from .speed import FIRST, LAST, SEVERAL, Speed
 
 

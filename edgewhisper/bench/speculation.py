@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgewhisper.artifact import Manifest, load_manifest
 from edgewhisper.errors import EdgeWhisperError, UsageError
+from edgewhisper.runtime.contention import Timing, timed
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.decoding import DecodingLoop
 from edgewhisper.runtime.encoder import CrossKV, Encoder
@@ -31,8 +32,6 @@ from edgewhisper.runtime.speculation.drafter import Drafter, Patience
 from edgewhisper.runtime.speculation.model import ModelDrafter
 from edgewhisper.runtime.speculation.speculation import Speculation
 from edgewhisper.runtime.state import DeviceState
-
-from .contention import Timing, timed
 
 SEED = 4
 ATTEMPTS = 5

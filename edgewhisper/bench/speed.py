@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.runtime.contention import Timing
 
-from .contention import Timing
 from .workers import Worker
 
 # Between these tokens nothing but steps happens: encoding, prompt and the first, colder steps drop out.

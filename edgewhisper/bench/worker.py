@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .contention import Timing
+from edgewhisper.runtime.contention import Timing
+
 from .engines import engine_kind
 from .engines.common import Engine
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.runtime.contention import Timing
 
-from .contention import Timing
 from .memory import peak_of
 
 _MODULE = "edgewhisper.bench.worker"

@@ -1,5 +1,6 @@
 """What a run of transcriptions took."""
 
+import math
 from dataclasses import dataclass
 
 from edgewhisper.runtime.memory import peak_memory
@@ -58,7 +59,8 @@ def describe_info(info: TranscriptionInfo) -> str:
 def _speculation(found: SpeculationStatistics) -> str:
     if not found.verifications:
         return ""
+    gain = "" if math.isnan(found.gain) else f", {found.gain:.2f} times as fast as single steps"
     return (
         f"; {found.accepted} of {found.proposed} guessed tokens right, {found.tokens_per_verification:.1f} tokens for each of "
-        f"{found.verifications} verifications, {found.draft_seconds:.2f} s guessing"
+        f"{found.verifications} verifications, {found.draft_seconds:.2f} s guessing and {found.main_seconds:.2f} s verifying{gain}"
     )

@@ -91,6 +91,11 @@ if TYPE_CHECKING:
     help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
 )
 @click.option(
+    "--allow-inexact",
+    is_flag=True,
+    help="Let auto guess also where that may change a token: on GPUs and with dynamic INT8.",
+)
+@click.option(
     "--raw",
     callback=parse_raw_format,
     metavar="ENCODING:RATE[:CHANNELS]",
@@ -142,6 +147,7 @@ def transcribe(
     temperature: Sequence[float],
     condition_on_previous_text: bool,
     speculate: Literal["auto", "off"] | int,
+    allow_inexact: bool,
     raw: "RawFormat | None",
     threads: int | None,
     provider: str,
@@ -172,6 +178,7 @@ def transcribe(
         initial_prompt=initial_prompt,
         condition_on_previous_text=condition_on_previous_text,
         speculate=speculate,
+        allow_inexact=allow_inexact,
     )
     targets = plan_outputs(audio, output, extension, overwrite)
 

@@ -205,9 +205,10 @@ def _check_together(options: BuildOptions, plan: Plan) -> None:
             f"encoder {plan.encoder} with decoder {plan.decoder}: fp16 is for both graphs, as they exchange keys and values; "
             "take --precision fp16, or another one"
         )
-    if plan.target == "cuda" and not set(precisions) <= {"fp32", "fp16"}:
+    if plan.target == "cuda" and options.ops == "fused" and precisions != ("fp16", "fp16"):
         raise UsageError(
-            f"target 'cuda' with encoder {plan.encoder} and decoder {plan.decoder}: GPU graphs are fp16 or fp32; take --precision fp16"
+            f"target 'cuda' with encoder {plan.encoder} and decoder {plan.decoder}: attention over a cache is half precision "
+            "there; take --precision fp16, or --ops portable for fp32"
         )
     if options.ops == "portable" and precisions != ("fp32", "fp32"):
         raise UsageError(
@@ -283,9 +284,9 @@ def check_used(options: BuildOptions, plan: Plan) -> None:
 
 
 def safer(plan: Plan, graph: str) -> Plan | None:
-    """The plan with `graph` ("encoder" or "decoder") one precision safer; None where it is fp32 already."""
+    """The plan with `graph` ("encoder" or "decoder") one precision safer; None where there is none, as for GPUs."""
     current = plan.encoder if graph == "encoder" else plan.decoder
-    if current not in SAFER:
+    if current not in SAFER or plan.target == "cuda":
         return None
     precision = SAFER[current]
     if current == "fp16":

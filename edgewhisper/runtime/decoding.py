@@ -121,13 +121,13 @@ class DecodingLoop:
             proposed: Sequence[int] = ()
             if speculation is not None:
                 proposed = speculation.propose(text.tokens, limit - len(text.tokens) - 1)
-            before = decoder.length
+            before, started = decoder.length, time.perf_counter()
             rows = decoder.run((text.tokens[-1], *proposed), 0)
             accepted = self._take(text, rows, proposed, chooser)
             if proposed:
                 decoder.rollback(before + 1 + accepted)
                 assert speculation is not None
-                speculation.learn(len(proposed), accepted)
+                speculation.learn(len(proposed), accepted, time.perf_counter() - started)
         return Decoded(
             tokens=tuple(text.tokens),
             avg_logprob=text.total_logprob / (len(text.tokens) + 1),

@@ -8,6 +8,7 @@ round it. That no other kernel of this device breaks it is probed at first use a
 import math
 import platform
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from .onnxruntime_import import onnxruntime
 from .session import SessionSettings, memory_device
 from .state import DeviceState
 
-_SECTION = "single_row_exact"
 _PROBED_TOKENS = 12
+_MOST_ROWS = 9  # of a verification
 _SEED = 1
 _INT8_SPREAD = np.float32(
     30
@@ -41,27 +42,54 @@ def single_rows_are_exact(
         settings: what the decoder runs with.
         state: remembers the answer for this processor, ONNX Runtime and graph.
     """
+    return _remembered("single_row_exact", (1,), decoder, manifest, settings, state)
+
+
+def steps_are_exact(
+    decoder: Decoder, manifest: Manifest, settings: SessionSettings, state: DeviceState
+) -> bool:
+    """Whether steps of several tokens give the bits of single ones, so that verified tokens are those of greedy decoding.
+
+    On processors they do: the graphs are made for it, unless one range is measured for all rows (dynamic INT8). Other
+    devices are probed at first use. Arguments as of `single_rows_are_exact`.
+    """
+    if settings.provider == "cpu":
+        return manifest.graph("decoder").precision != "int8-dynamic"
+    return _remembered("steps_exact", range(1, _MOST_ROWS + 1), decoder, manifest, settings, state)
+
+
+def _remembered(
+    section: str,
+    counts: Sequence[int],
+    decoder: Decoder,
+    manifest: Manifest,
+    settings: SessionSettings,
+    state: DeviceState,
+) -> bool:
     key = device_key(manifest, settings, "decoder")
-    known = state.get(_SECTION, key)
+    known = state.get(section, key)
     if isinstance(known, bool):
         return known
-    exact = _probe(
-        decoder, random_cross_kv(manifest, random.Random(_SEED), memory_device(settings)), manifest
-    )
+    cross = random_cross_kv(manifest, random.Random(_SEED), memory_device(settings))
+    exact = _probe(decoder, cross, manifest, counts)
     decoder.release()
-    state.put(_SECTION, {key: exact})
+    state.put(section, {key: exact})
     return exact
 
 
-def _probe(decoder: Decoder, cross: CrossKV, manifest: Manifest) -> bool:
+def _probe(decoder: Decoder, cross: CrossKV, manifest: Manifest, counts: Sequence[int]) -> bool:
+    """Whether steps of so many tokens each give what one step of all tokens gives."""
     source = random.Random(_SEED)  # NumPy's would be loaded for this alone, 3 MB
     decoder.reset(cross)
     tokens = [source.randrange(manifest.dimensions.vocab_size) for _ in range(_PROBED_TOKENS)]
     together = decoder.run(tokens).copy()
-    decoder.rollback(0)
-    return all(
-        np.array_equal(decoder.run([token])[0], row) for token, row in zip(tokens, together, strict=True)
-    )
+    for count in counts:
+        decoder.rollback(0)
+        for start in range(0, _PROBED_TOKENS, count):
+            step = tokens[start : start + count]
+            if not np.array_equal(decoder.run(step), together[start : start + count]):
+                return False
+    return True
 
 
 def random_cross_kv(manifest: Manifest, source: random.Random, device: str = "cpu") -> CrossKV:

@@ -43,6 +43,9 @@ class DecodingOptions:
     seed: int = 0  # of the draws at temperatures over 0
     # Tokens guessed and verified at once: as many as pay ("auto"), none ("off"), or a number. The text is the same.
     speculate: Literal["auto", "off"] | int = "auto"
+    # Where a device or a precision computes several rows with other bits than one, "auto" guesses nothing, lest a token change;
+    # True lets it.
+    allow_inexact: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -78,6 +81,7 @@ class DecodingOptions:
                 self.speculate in ("auto", "off") or _is_whole(self.speculate, 1),
                 "auto, off, or a whole number of 1 or more",
             ),
+            "allow_inexact": (isinstance(self.allow_inexact, bool), switch),
             "seed": (_is_whole(self.seed, 0), "a whole number of 0 or more"),
         }
         for name, (is_valid, wanted) in checks.items():
@@ -173,6 +177,16 @@ class SpeculationStatistics:
     proposed: int = 0  # tokens
     accepted: int = 0  # of them, those that the text has
     draft_seconds: float = 0.0
+    main_seconds: float = 0.0  # of the verifications
+    greedy_seconds: float = (
+        math.nan
+    )  # a single step's on this device, as measured at first use; without a draft unknown
+
+    @property
+    def gain(self) -> float:
+        """Speed-up over single steps where tokens were proposed; NaN while unknown."""
+        spent = self.draft_seconds + self.main_seconds
+        return self.greedy_seconds * (self.accepted + self.verifications) / spent if spent else math.nan
 
     @property
     def acceptance_rate(self) -> float:

@@ -45,11 +45,13 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
 
     Raises:
         UsageError: an unknown provider, or fewer than one thread.
-        ProviderError: a provider that this ONNX Runtime lacks, that failed to start, or that takes none of the nodes.
+        ProviderError: a provider that this ONNX Runtime lacks, that failed to start, that takes none of the nodes, or that would
+            compute them wrongly.
         ArtifactError: a graph that ONNX Runtime cannot load.
     """
     runtime = onnxruntime()
     provider = _available(settings.provider, runtime)
+    _check_cache(folder, graph, settings.provider)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = _checked_threads(settings.threads)
     # Idle threads spin for some tens of milliseconds, ONNX Runtime's default: sleeping at once costs a tenth of a token's time. The
@@ -81,6 +83,16 @@ def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) ->
             f"provider '{settings.provider}' takes no node of {graph.file}; use --provider cpu"
         )
     return session
+
+
+def _check_cache(folder: Path, graph: GraphInfo, provider: str) -> None:
+    """ONNX Runtime's CUDA attention over a cache takes fp32 and computes it wrongly: 1.31 gives other text, without an error."""
+    cached = {info.dtype for info in graph.inputs if info.name.startswith("past_") and "_self_" in info.name}
+    if provider in ("cuda", "tensorrt") and graph.ops == "fused" and not cached <= {"float16"}:
+        raise ProviderError(
+            f"{folder / graph.file}: attention on an NVIDIA GPU is half precision; build the artifact with "
+            "--precision fp16 --target cuda, or with --ops portable"
+        )
 
 
 def _load_error(

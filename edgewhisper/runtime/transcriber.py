@@ -18,15 +18,14 @@ from edgewhisper.errors import ArtifactError, UsageError
 from .audio import AudioStream, open_audio
 from .bpe import BytePairEncoder, read_encoder
 from .decoder import Decoder
+from .draft_loader import DraftLoader
 from .encoder import Encoder
 from .exactness import single_rows_are_exact
 from .features import LogMelStream
 from .memory_budget import needs_low_memory
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
 from .processor import target_mismatch
-from .session import SessionSettings, draft_settings
-from .speculation.costs import step_costs
-from .speculation.speculation import Draft
+from .session import SessionSettings
 from .state import DeviceState, state_folder
 from .transcription import Model, Transcription
 from .verification import verify_artifact
@@ -34,7 +33,6 @@ from .vocabulary import read_vocabulary
 
 __all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "TranscriptionInfo"]
 
-DRAFT = "draft"
 _LOG = logging.getLogger("edgewhisper")
 
 Audio = str | os.PathLike[str] | BinaryIO | NDArray[np.generic] | AudioStream
@@ -96,9 +94,8 @@ class Transcriber:
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
         decoder.repeat_single_rows = not single_rows_are_exact(decoder, self.manifest, settings, state)
-        draft = _load_draft(folder, self.manifest, settings, decoder, state)
         self._model = Model(
-            draft=draft,
+            load_draft=DraftLoader(folder, self.manifest, settings, decoder, state),
             encoder=Encoder(folder, self.manifest, settings),
             decoder=decoder,
             vocabulary=vocabulary,
@@ -161,30 +158,6 @@ class Transcriber:
     @functools.cached_property
     def _prompt_encoder(self) -> BytePairEncoder:
         return read_encoder(self._folder / TOKENIZER)
-
-
-def _load_draft(
-    folder: Path, manifest: Manifest, settings: SessionSettings, decoder: Decoder, state: DeviceState
-) -> Draft | None:
-    """The artifact's draft; None where it has none, or one that cannot be used: text comes without it too, more slowly."""
-    graph = manifest.graphs.get(DRAFT)
-    if graph is None:
-        return None
-    try:
-        draft = Decoder(folder, manifest, draft_settings(settings), DRAFT)
-        tokens = np.array(graph.head_tokens or (), np.int64)
-        known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
-        if graph.kind != "step" or len(tokens) != draft.head_size or not known.all():
-            raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
-        # Steps of several tokens have the bits of single ones on processors, and not with one range for all rows.
-        exact = settings.provider == "cpu" and manifest.graph("decoder").precision != "int8-dynamic"
-        costs = step_costs(decoder, draft, manifest, settings, state) if exact else None
-    except (
-        Exception
-    ) as error:  # ONNX Runtime's have no common base; whatever a draft does, text comes without it
-        _LOG.warning("%s; decoding goes on without a draft", str(error).splitlines()[0])
-        return None
-    return Draft(draft, tokens, costs)
 
 
 class _Segments(Iterator[Segment]):

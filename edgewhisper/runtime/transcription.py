@@ -29,7 +29,9 @@ class Model:
     dimensions: ModelDimensions
     tokens: TokenIds
     audio: AudioSettings
-    draft: Draft | None = None
+    load_draft: Callable[[], Draft | None] = lambda: (
+        None
+    )  # called under the lock; what it measures takes the decoder
     # Held for one window: the decoder has one cache.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,6 +67,8 @@ class Transcription:
         started = now if started is None else started
         statistics = Statistics(feature_seconds=now - started)
         rules = rules_for(options, model.tokens, model.audio)
+        with model.lock:
+            speculation = speculation_for(options, model.load_draft, statistics.speculation)
         loop = DecodingLoop(
             model.decoder,
             model.tokens,
@@ -72,7 +76,7 @@ class Transcription:
             max_tokens=options.max_tokens,
             statistics=statistics,
             started=started,
-            speculation=speculation_for(options.speculate, model.draft, statistics.speculation),
+            speculation=speculation,
         )
         self._model = model
         self._options = options

@@ -6,6 +6,7 @@ read while it grows. All are lossless in time to the millisecond; only json hold
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
@@ -28,8 +29,19 @@ def write_json(segments: Iterable[Segment], info: TranscriptionInfo, file: TextI
         text.append(segment.text)
         line = json.dumps({"id": number, **dataclasses.asdict(segment)}, ensure_ascii=False)
         print(",\n" if number else "\n", line, sep="", end="", file=file, flush=True)
-    found = info.statistics.speculation  # without times, which differ from run to run
-    counts = {"verifications": found.verifications, "proposed": found.proposed, "accepted": found.accepted}
+    found = info.statistics.speculation
+    counts: dict[str, float | None] = {
+        "verifications": found.verifications,
+        "proposed": found.proposed,
+        "accepted": found.accepted,
+    }
+    if found.verifications:  # what differs from run to run is there only where something was guessed
+        counts |= {
+            "tokens_per_verification": round(found.tokens_per_verification, 3),
+            "draft_seconds": round(found.draft_seconds, 4),
+            "main_seconds": round(found.main_seconds, 4),
+            "gain": None if math.isnan(found.gain) else round(found.gain, 3),
+        }
     speculation = json.dumps(counts)
     joined = json.dumps("".join(text), ensure_ascii=False)
     print(f'\n], "text": {joined}, "speculation": {speculation}}}', file=file, flush=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edgewhisper.bench.contention import Timing
 from edgewhisper.bench.report import EngineFigures, ModelFigures, table, write_json
 from edgewhisper.bench.speed import Speed
 from edgewhisper.errors import OutputError
+from edgewhisper.runtime.contention import Timing
 
 
 def speed(encode: float, token: float, *, disturbed: int = 0) -> Speed:

@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from edgewhisper.bench import speed as speed_module
-from edgewhisper.bench.contention import Timing, timed
 from edgewhisper.bench.speed import ATTEMPTS, FIRST, LAST, SEVERAL, Speed, compare
 from edgewhisper.bench.workers import Worker
 from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.runtime.contention import Timing, timed
 
 QUIET, BUSY = Timing(1.0, waited=0.01), Timing(9.0, waited=0.2)
 

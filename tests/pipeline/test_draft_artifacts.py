@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from edgewhisper.bench.speculation import SpeculationBench
 from edgewhisper.errors import UsageError
 from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.options import BuildOptions, Precision
-from edgewhisper.runtime.options import DecodingOptions, Segment
+from edgewhisper.runtime.options import DecodingOptions, Segment, SpeculationStatistics
 from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
+from edgewhisper.runtime.speculation.speculation import speculation_for
 from edgewhisper.runtime.transcriber import Transcriber
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int8-weight")
@@ -119,19 +121,17 @@ def test_costs_are_measured_once_for_a_device(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
-    first = Transcriber(artifact("fp32"))._model.draft
+    first = Transcriber(artifact("fp32"))._model.load_draft()
     assert first is not None
-    assert first.costs is not None
     assert first.costs.rows[0] == 1.0
     assert list(first.costs.rows) == sorted(first.costs.rows)
     assert len(first.costs.rows) == MOST_PROPOSED + 1
     stored = json.loads((tmp_path / "state.json").read_text())["step_costs"]
     (key,) = stored
-    stored[key][-1] = 123.0
+    stored[key][-2] = 123.0
     (tmp_path / "state.json").write_text(json.dumps({"step_costs": stored}))
-    again = Transcriber(artifact("fp32"))._model.draft
+    again = Transcriber(artifact("fp32"))._model.load_draft()
     assert again is not None
-    assert again.costs is not None
     assert again.costs.draft == 123.0
 
 
@@ -191,3 +191,21 @@ def test_the_benchmark_imposes_the_acceptance_that_it_is_told(artifact: Artifact
     assert half.accepted <= half.proposed
     assert never.accepted <= half.accepted < always.accepted
     assert all(gain.speedup > 0 for gain in (never, half, always))
+
+
+def test_where_rows_are_not_exact_auto_guesses_only_if_allowed(artifact: Artifact) -> None:
+    draft = Transcriber(artifact("fp32"))._model.load_draft()
+    assert draft is not None
+    assert draft.is_exact
+    inexact = replace(draft, is_exact=False)
+    for allowed in (False, True):
+        options = DecodingOptions(allow_inexact=allowed)
+        assert (speculation_for(options, lambda: inexact, SpeculationStatistics()) is not None) is allowed
+        assert speculation_for(options, lambda: draft, SpeculationStatistics()) is not None
+
+
+def test_a_draft_that_is_not_wanted_is_not_loaded() -> None:
+    def load() -> None:
+        raise AssertionError("loaded")
+
+    assert speculation_for(DecodingOptions(speculate="off"), load, SpeculationStatistics()) is None

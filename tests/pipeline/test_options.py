@@ -55,7 +55,8 @@ def test_only_int8_products_and_gpu_graphs_suit_one_target(options: dict[str, An
         ({"prune_heads": 1.0}, "prune-heads 1.0: must be a share"),
         ({"prune_feed_forward": float("nan")}, "prune-feed-forward nan: must be a share"),
         ({"encoder_precision": "fp16"}, "fp16 is for both graphs"),
-        ({"precision": "int8", "target": "cuda"}, "GPU graphs are fp16 or fp32"),
+        ({"precision": "int8", "target": "cuda"}, "attention over a cache is half precision there"),
+        ({"precision": "fp32", "target": "cuda"}, "take --precision fp16, or --ops portable for fp32"),
         ({"precision": "int8", "ops": "portable"}, "--ops portable is for fp32 graphs"),
         ({"self_kv": "int8"}, "--self-kv int8 is for quantized decoders, not for fp32"),
         ({"self_kv": "int4"}, "unknown self-kv 'int4'"),
@@ -121,8 +122,13 @@ PLANS = st.one_of(
         st.sampled_from([name for name in PRECISIONS if name != "fp16"]),
         st.just("x86-vnni"),
     ),
-    st.just(Plan("fp16", "fp16", "cuda")),
+    st.just(Plan("fp16", "fp16", "arm64")),
 )
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder"])
+def test_nothing_is_safer_on_a_gpu(graph: str) -> None:
+    assert safer(Plan("fp16", "fp16", "cuda"), graph) is None
 
 
 @given(PLANS, st.lists(GRAPHS, min_size=8, max_size=8))

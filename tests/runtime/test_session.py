@@ -47,6 +47,18 @@ def test_a_provider_that_takes_no_node_is_refused(
         create_session(folder, graph, SessionSettings(provider="azure"))
 
 
+def test_a_gpu_gets_no_cache_in_single_precision(
+    folder: Path, graph: GraphInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another provider that is there stands for the GPU's; what is refused is refused before a session is made.
+    monkeypatch.setattr(session, "PROVIDERS", {**session.PROVIDERS, "cuda": "AzureExecutionProvider"})
+    with pytest.raises(
+        ProviderError,
+        match=r"decoder\.onnx: attention on an NVIDIA GPU is half precision; build .* --target cuda",
+    ):
+        create_session(folder, graph, SessionSettings(provider="cuda"))
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_fewer_than_one_thread_is_bad_usage(folder: Path, graph: GraphInfo, threads: int) -> None:
     with pytest.raises(UsageError, match="must be at least 1"):

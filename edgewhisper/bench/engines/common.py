@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contention import Timing
+from edgewhisper.runtime.contention import Timing
 
 
 class Engine(Protocol):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.atomic import atomic_folder
+from edgewhisper.runtime.contention import Timing, timed
 
-from ..contention import Timing, timed
 from .common import check_length
 
 _ENGLISH_PROMPT = [50257, 50362]  # <|startoftranscript|> <|notimestamps|>

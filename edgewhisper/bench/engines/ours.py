@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contention import Timing, timed
+from edgewhisper.runtime.contention import Timing, timed
+
 from .common import check_length
 
 # Of a precision: the same artifact, run with the least memory.

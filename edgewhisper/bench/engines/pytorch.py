@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.atomic import atomic_folder
+from edgewhisper.runtime.contention import Timing, timed
 
-from ..contention import Timing, timed
 from .common import check_length
 
 

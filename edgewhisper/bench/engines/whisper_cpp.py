@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contention import Timing, timed
+from edgewhisper.runtime.contention import Timing, timed
+
 from .common import check_length
 
 _N_FFT, _SAMPLE_RATE = 400, 16_000  # of every Whisper

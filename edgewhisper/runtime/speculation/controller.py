@@ -1,5 +1,6 @@
 """How many tokens to propose: as many as pay, by what steps cost on this device and how often proposals were right."""
 
+import math
 from dataclasses import dataclass
 
 MOST_PROPOSED = 8
@@ -25,10 +26,12 @@ class StepCosts:
     Attributes:
         rows: of a step of 1, 2, .. rows of the decoder.
         draft: of one drafted token.
+        seconds: of the greedy step itself.
     """
 
     rows: tuple[float, ...]
     draft: float
+    seconds: float = math.nan
 
     def verification(self, proposed: int) -> float:
         """A step over the last token and the proposals."""

@@ -1,13 +1,13 @@
 """A drafter and what says how much it proposes, as the decoding loop uses them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..options import SpeculationStatistics
+from ..options import DecodingOptions, SpeculationStatistics
 from ..protocols import CrossKV, Decoder
 from .controller import AdaptiveLength, Controller, FixedLength, StepCosts
 from .drafter import Drafter
@@ -22,12 +22,14 @@ class Draft:
     Attributes:
         decoder: its graph.
         tokens: the ids that its logits stand for.
-        costs: of steps on this device; None where "auto" leaves it off.
+        costs: of steps on this device.
+        is_exact: whether steps of several tokens have the bits of single ones on it.
     """
 
     decoder: Decoder
     tokens: NDArray[np.int64]
-    costs: StepCosts | None
+    costs: StepCosts
+    is_exact: bool
 
 
 class Speculation:
@@ -52,8 +54,9 @@ class Speculation:
         self._statistics.draft_seconds += time.perf_counter() - started
         return proposed
 
-    def learn(self, proposed: int, accepted: int) -> None:
-        """A verification of `proposed` tokens found so many of them right."""
+    def learn(self, proposed: int, accepted: int, seconds: float) -> None:
+        """A verification of `proposed` tokens found so many of them right, and took so long."""
+        self._statistics.main_seconds += seconds
         self._controller.learn(proposed, accepted)
         self._statistics.verifications += 1
         self._statistics.proposed += proposed
@@ -65,20 +68,24 @@ class Speculation:
 
 
 def speculation_for(
-    asked: str | int, draft: Draft | None, statistics: SpeculationStatistics
+    options: DecodingOptions, load_draft: Callable[[], Draft | None], statistics: SpeculationStatistics
 ) -> Speculation | None:
     """What proposes tokens in one transcription; None where nothing does.
 
     Args:
-        asked: `DecodingOptions.speculate`. A number without a draft looks up what the text said before.
-        draft: of the artifact, if it has one.
+        options: a number in `speculate` without a draft looks up what the text said before.
+        load_draft: gives the artifact's draft, if it has one; not called where it is not wanted.
         statistics: counts what is proposed.
     """
+    if options.speculate == "off":
+        return None
+    draft = load_draft()
     drafter: Drafter = LookupDrafter(TokenMap())
     if draft is not None:
         drafter = ModelDrafter(draft.decoder, draft.tokens)
-    if not isinstance(asked, str):  # any whole number, NumPy's too
-        return Speculation(drafter, FixedLength(int(asked)), statistics)
-    if asked == "off" or draft is None or draft.costs is None:
+        statistics.greedy_seconds = draft.costs.seconds
+    if not isinstance(options.speculate, str):  # any whole number, NumPy's too
+        return Speculation(drafter, FixedLength(int(options.speculate)), statistics)
+    if draft is None or not (draft.is_exact or options.allow_inexact):
         return None
     return Speculation(drafter, AdaptiveLength(draft.costs), statistics)
