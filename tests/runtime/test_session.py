@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from edgewhisper.artifact import GraphInfo
@@ -34,10 +35,13 @@ def test_an_unknown_provider_is_bad_usage(folder: Path, graph: GraphInfo) -> Non
 
 
 def test_an_absent_provider_is_named_with_those_that_are_there(folder: Path, graph: GraphInfo) -> None:
-    with pytest.raises(ProviderError, match=r"has no provider 'coreml' \(it has: cpu\)"):
+    with pytest.raises(ProviderError, match=r"has no provider 'coreml' \(it has: cpu"):
         create_session(folder, graph, SessionSettings(provider="coreml"))
 
 
+@pytest.mark.skipif(
+    "AzureExecutionProvider" not in onnxruntime.get_available_providers(), reason="not in this package"
+)
 def test_a_provider_that_takes_no_node_is_refused(
     folder: Path, graph: GraphInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,8 +54,8 @@ def test_a_provider_that_takes_no_node_is_refused(
 def test_a_gpu_gets_no_cache_in_single_precision(
     folder: Path, graph: GraphInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Another provider that is there stands for the GPU's; what is refused is refused before a session is made.
-    monkeypatch.setattr(session, "PROVIDERS", {**session.PROVIDERS, "cuda": "AzureExecutionProvider"})
+    # A provider that is there stands for the GPU's; what is refused is refused before a session is made.
+    monkeypatch.setattr(session, "PROVIDERS", {**session.PROVIDERS, "cuda": "CPUExecutionProvider"})
     with pytest.raises(
         ProviderError,
         match=r"decoder\.onnx: attention on an NVIDIA GPU is half precision; build .* --target cuda",
