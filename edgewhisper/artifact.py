@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 MEASURED = "measured.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.bin"
+STEP, HEADS = "step", "heads"  # kinds of a draft's graph
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # fits every file system, stays in its folder
 _AGAIN = "build or copy the artifact again"
 
@@ -119,7 +120,7 @@ class GraphInfo:
     """One ONNX graph of the artifact."""
 
     file: str
-    kind: str  # encoder, decoder, or a draft's: step
+    kind: str  # encoder, decoder, or a draft's: STEP or HEADS
     precision: str
     ops: Literal["fused", "portable"]
     opset: int

@@ -70,6 +70,7 @@ class ScriptedDecoder:
         self._tokens: list[int] = []
         self.max_length = max_length
         self.calls: list[tuple[int, ...]] = []
+        self.hidden: None = None
 
     @property
     def length(self) -> int:

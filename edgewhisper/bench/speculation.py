@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgewhisper.artifact import Manifest, load_manifest
 from edgewhisper.errors import EdgeWhisperError, UsageError
 from edgewhisper.runtime.contention import Timing, timed
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.decoding import DecodingLoop
+from edgewhisper.runtime.draft_loader import DraftLoader
 from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.exactness import single_rows_are_exact
 from edgewhisper.runtime.options import DecodingOptions, SpeculationStatistics, Statistics
 from edgewhisper.runtime.prompt import start_sequence
+from edgewhisper.runtime.protocols import Floats
 from edgewhisper.runtime.rules import rules_for
-from edgewhisper.runtime.session import SessionSettings, draft_settings
-from edgewhisper.runtime.speculation.controller import AdaptiveLength, StepCosts
-from edgewhisper.runtime.speculation.costs import step_costs
+from edgewhisper.runtime.session import SessionSettings
+from edgewhisper.runtime.speculation.controller import AdaptiveLength
 from edgewhisper.runtime.speculation.drafter import Drafter, Patience
 from edgewhisper.runtime.speculation.model import ModelDrafter
 from edgewhisper.runtime.speculation.speculation import Speculation
@@ -38,18 +38,12 @@ ATTEMPTS = 5
 PAUSE = 0.1  # seconds, for threads of the run before to fall asleep
 
 
-class ImposedAcceptance(ModelDrafter):
+class ImposedAcceptance:
     """A drafter whose tokens are right with a given probability, whatever it would have said."""
 
-    def __init__(
-        self,
-        draft: Decoder,
-        tokens: NDArray[np.int64],
-        text: Sequence[int],
-        end_of_text: int,
-        acceptance: float,
-    ) -> None:
-        super().__init__(draft, tokens)
+    def __init__(self, drafter: Drafter, text: Sequence[int], end_of_text: int, acceptance: float) -> None:
+        """Take the drafter that does the work, and the text that the main model will say."""
+        self._drafter = drafter
         self._right = (*text, end_of_text)
         self._end_of_text = end_of_text
         self._acceptance = acceptance
@@ -58,20 +52,26 @@ class ImposedAcceptance(ModelDrafter):
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
         """A window begins."""
         self._random = np.random.default_rng(SEED)
-        super().begin(cross, prompt)
+        self._drafter.begin(cross, prompt)
 
-    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+    def propose(
+        self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None
+    ) -> Sequence[int]:
         """As many tokens as the draft says, right or wrong by chance."""
-        drafted = super().propose(sampled, count, _Impose(patience, self._acceptance))
+        drafted = self._drafter.propose(sampled, count, _Impose(patience, self._acceptance), hidden)
         proposed = []
         for place in range(len(sampled), len(sampled) + len(drafted)):
             right = self._right[place] if place < len(self._right) else self._end_of_text
             proposed.append(
                 right if self._random.random() < self._acceptance else (right + 1) % self._end_of_text
             )
-        # As if the draft had said them, so that it reads no more than it would: the last one is not in its cache yet.
-        self._read[len(self._read) - len(proposed) + 1 :] = proposed[:-1]
+        if isinstance(self._drafter, ModelDrafter):
+            self._drafter.amend(proposed)
         return proposed
+
+    def end(self) -> None:
+        """The window is decoded."""
+        self._drafter.end()
 
 
 class _Impose:
@@ -116,8 +116,11 @@ class SpeculationBench:
         self._decoder.repeat_single_rows = not single_rows_are_exact(
             self._decoder, self._manifest, settings, state
         )
-        self._draft = Decoder(artifact, self._manifest, draft_settings(settings), "draft")
-        self.costs: StepCosts = step_costs(self._decoder, self._draft, self._manifest, settings, state)
+        draft = DraftLoader(artifact, self._manifest, settings, self._decoder, state)()
+        if draft is None:
+            raise UsageError(f"{artifact}: has no draft; build it with --draft")
+        self._draft = draft
+        self.costs = draft.costs
         audio = self._manifest.audio
         noise = np.random.default_rng(SEED).normal(size=(audio.n_mels, audio.n_frames)).astype(np.float32)
         self._cross = Encoder(artifact, self._manifest, settings).run(noise)
@@ -128,10 +131,8 @@ class SpeculationBench:
     def run(self, acceptance: float, tokens: int, rounds: int) -> Gain:
         """Decode a window greedily and speculatively in turn; on processors the texts must be the same."""
         text, _, _ = self._decode(None, tokens)
-        shortlist = np.array(self._manifest.graph("draft").head_tokens, np.int64)
-        drafter = ImposedAcceptance(
-            self._draft, shortlist, text, self._manifest.tokens.end_of_text, acceptance
-        )
+        end_of_text = self._manifest.tokens.end_of_text
+        drafter = ImposedAcceptance(self._draft.drafter(), text, end_of_text, acceptance)
         greedy: list[float] = []
         speculative: list[float] = []
         disturbed, changed, counted = 0, 0, SpeculationStatistics()
@@ -224,8 +225,9 @@ def _table(arguments: argparse.Namespace) -> str:
         "texts changed",
     )
     costs = ", ".join(f"{cost:.2f}" for cost in bench.costs.rows)
-    return f"steps of 1..9 rows: {costs}; a drafted token: {bench.costs.draft:.2f}\n" + tabulate(
-        rows, headers, floatfmt=("g", ".2f", ".2f", ".2f", ".2f", ".2f", "g", "g")
+    return (
+        f"steps of 1..9 rows: {costs}; a drafted token: {bench.costs.first:.2f}, a further one: {bench.costs.further:.2f}\n"
+        + tabulate(rows, headers, floatfmt=("g", ".2f", ".2f", ".2f", ".2f", ".2f", "g", "g"))
     )
 
 

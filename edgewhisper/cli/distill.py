@@ -1,6 +1,7 @@
 """`edgewhisper distill`: train a draft for a model."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -12,12 +13,12 @@ from .parameters import FolderPath
 @click.argument("model")
 @click.option(
     "--kind",
-    type=click.Choice(["shared"]),
-    default="shared",
+    type=click.Choice(["heads", "shared"]),
+    default="heads",
     show_default=True,
-    help="shared: a decoder of few layers on the model's own encoder.",
+    help="heads go on from the decoder's own hidden state; shared is a decoder of few layers on the model's encoder.",
 )
-@click.option("--layers", type=click.IntRange(1), default=1, show_default=True, help="Of the draft.")
+@click.option("--layers", type=click.IntRange(1), default=1, show_default=True, help="Of a shared draft.")
 @click.option(
     "--data",
     type=FolderPath(),
@@ -34,7 +35,13 @@ from .parameters import FolderPath
 )
 @click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of training.")
 def distill(
-    model: str, kind: str, layers: int, data: Path, output: Path, work_dir: Path | None, steps: int
+    model: str,
+    kind: Literal["heads", "shared"],
+    layers: int,
+    data: Path,
+    output: Path,
+    work_dir: Path | None,
+    steps: int,
 ) -> None:
     """Train a draft for MODEL: it learns from what the model itself says of the recordings in DIR.
 
@@ -50,5 +57,5 @@ def distill(
 
     work = work_dir or output.with_name(f"{output.name}.work")
     print_result(
-        distill_draft(model, layers, data, output, work, steps, lambda line: click.echo(line, err=True))
+        distill_draft(model, kind, layers, data, output, work, steps, lambda line: click.echo(line, err=True))
     )

@@ -14,8 +14,8 @@ from torch import nn
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft
 
-_EPSILON = 1e-5
-_DROPOUT = 0.1
+EPSILON = 1e-5
+DROPOUT = 0.1
 
 
 class DraftDecoder(nn.Module):
@@ -28,17 +28,17 @@ class DraftDecoder(nn.Module):
     def __init__(self, checkpoint: Checkpoint, draft: Draft) -> None:
         super().__init__()
         dims = checkpoint.dimensions
-        table = _tensor(checkpoint.tensors["decoder.embed_tokens.weight"])
+        table = tensor_of(checkpoint.tensors["decoder.embed_tokens.weight"])
         self.register_buffer("table", table, persistent=False)
         self.register_buffer(
-            "positions", _tensor(checkpoint.tensors["decoder.embed_positions.weight"]), persistent=False
+            "positions", tensor_of(checkpoint.tensors["decoder.embed_positions.weight"]), persistent=False
         )
         self.register_buffer("tokens", torch.tensor(draft.info.tokens), persistent=False)
         self.layers = nn.ModuleList(
             _Layer(dims.d_model, dims.decoder_heads, dims.decoder_ffn) for _ in range(draft.info.layers)
         )
-        self.layer_norm = nn.LayerNorm(dims.d_model, eps=_EPSILON)
-        self.load_state_dict({name: _tensor(draft.tensors[name]) for name in draft.tensors})
+        self.layer_norm = nn.LayerNorm(dims.d_model, eps=EPSILON)
+        self.load_state_dict({name: tensor_of(draft.tensors[name]) for name in draft.tensors})
 
     def forward(self, ids: torch.Tensor, cross: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
         """ids [B, S], for each layer keys and values [B, H, T, D] -> logits of the shortlist [B, S, tokens]."""
@@ -56,11 +56,11 @@ class DraftDecoder(nn.Module):
 class _Layer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.self_attn_layer_norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.self_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
         self.self_attn = _SelfAttention(width, heads)
-        self.encoder_attn_layer_norm = nn.LayerNorm(width, eps=_EPSILON)
-        self.encoder_attn = _CrossAttention(width, heads)
-        self.final_layer_norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.encoder_attn = CrossAttention(width, heads)
+        self.final_layer_norm = nn.LayerNorm(width, eps=EPSILON)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
@@ -71,7 +71,7 @@ class _Layer(nn.Module):
         return hidden
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, _DROPOUT, self.training)
+        return F.dropout(x, DROPOUT, self.training)
 
 
 class _SelfAttention(nn.Module):
@@ -92,7 +92,9 @@ class _SelfAttention(nn.Module):
         return joined
 
 
-class _CrossAttention(nn.Module):
+class CrossAttention(nn.Module):
+    """Attention to keys and values [B, H, T, D] that the main model computes."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self._heads = heads
@@ -119,5 +121,6 @@ def _attend(
     return joined
 
 
-def _tensor(array: NDArray[np.generic]) -> torch.Tensor:
+def tensor_of(array: NDArray[np.generic]) -> torch.Tensor:
+    """A tensor of its own, in fp32."""
     return torch.from_numpy(np.array(array, np.float32))

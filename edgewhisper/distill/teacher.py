@@ -27,6 +27,7 @@ class Lesson:
         first: the number of the first token of the text.
         likeliest: ids of the likeliest next tokens [S, LIKELIEST] after each token.
         logprobs: their natural log-probabilities, before any rule [S, LIKELIEST].
+        hidden: what the model's head read after each token [S, d], where heads learn from it.
     """
 
     cross: tuple[tuple[NDArray[np.float16], NDArray[np.float16]], ...]
@@ -34,6 +35,7 @@ class Lesson:
     first: int
     likeliest: NDArray[np.int32]
     logprobs: NDArray[np.float32]
+    hidden: NDArray[np.float16] | None = None
 
 
 def likeliest_tokens(logits: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -49,6 +51,8 @@ def write_lesson(lesson: Lesson, path: Path) -> None:
     """Write a lesson; `path` holds it whole or does not exist."""
     arrays: dict[str, Any] = {f"key_{i}": pair[0] for i, pair in enumerate(lesson.cross)}
     arrays |= {f"value_{i}": pair[1] for i, pair in enumerate(lesson.cross)}
+    if lesson.hidden is not None:
+        arrays["hidden"] = lesson.hidden
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(
@@ -72,6 +76,7 @@ def read_lesson(path: Path) -> Lesson:
             int(arrays["first"]),
             arrays["likeliest"],
             arrays["logprobs"],
+            arrays["hidden"] if "hidden" in arrays.files else None,
         )
 
 

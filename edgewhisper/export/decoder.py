@@ -28,6 +28,7 @@ class DecoderParts:
         cross: for each layer, whose cross-attention keys and values of the encoder's it reads.
         norm: the last layer normalization.
         head: the output head's table [tokens, d].
+        gives_hidden: whether what the head reads is an output too, for heads that go on from it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DecoderParts:
     cross: tuple[int, ...]
     norm: str
     head: str
+    gives_hidden: bool = False
 
 
 def main_parts(checkpoint: Checkpoint) -> DecoderParts:
@@ -62,8 +64,8 @@ def build_decoder(
         past_key_self_i, past_value_self_i [B, heads, max_target_positions + 1, head_dim], one row for `_RowPadding`;
         past_key_cross_j, past_value_cross_j [B, heads, positions, head_dim]: the encoder's outputs, j of `parts.cross`.
     Outputs:
-        logits [B, S - logits_from, tokens of the head]; present_key_self_i, present_value_self_i, to be bound to the memory of the
-        past: attention then writes the new rows in place. Lowering seqlens_k takes tokens back.
+        logits [B, S - logits_from, tokens of the head]; where `parts` say so, hidden [B, S - logits_from, d], what the head reads;
+        present_key_self_i, present_value_self_i, to be bound to the memory of the past: attention then writes the new rows in place. Lowering seqlens_k takes tokens back.
     With more than one token after a past, B must be 1 (a limit of GroupQueryAttention).
     """
     parts = parts or main_parts(checkpoint)
@@ -112,7 +114,7 @@ def build_decoder(
             x, attended, f"{layer}.self_attn.out_proj", f"{layer}.encoder_attn_layer_norm"
         )
         query = layers.query(normed, f"{layer}.encoder_attn.q_proj", head_dim)
-        attended = _cross_attention(
+        attended = cross_attention(
             layers, query, cross[2 * index], cross[2 * index + 1], cross_heads[index], head_dim
         )
         attended = layers.matmul(attended, f"{layer}.encoder_attn.out_proj")
@@ -121,22 +123,17 @@ def build_decoder(
         )
         x, normed = layers.add_and_norm(x, layers.feed_forward(normed, layer), f"{layer}.fc2", following)
 
-    head = layers.parameter(parts.head)
-    graph.output(_head(layers, normed, logits_from, head), "logits", FLOAT, ["batch", "rows", _rows_of(head)])
+    scored = _wanted_rows(graph, normed, logits_from)
+    score(layers, scored, parts.head)
+    if parts.gives_hidden:
+        graph.output(scored, "hidden", FLOAT, ["batch", "rows", dims.d_model])
     for index, value in enumerate(present):
         name = f"present_{('key', 'value')[index % 2]}_self_{index // 2}"
         graph.output(value, name, FLOAT, cache_shapes[index // 2])
     return graph
 
 
-def _rows_of(table: ir.Value) -> int:
-    assert table.shape is not None
-    count = table.shape[0]
-    assert isinstance(count, int)
-    return count
-
-
-def _cross_attention(
+def cross_attention(
     layers: Layers, query: ir.Value, key: ir.Value, value: ir.Value, heads: int, head_dim: int
 ) -> ir.Value:
     """query [B, S, H D], scaled, attends to key and value [B, H, positions, head_dim] -> [B, S, H D].
@@ -190,10 +187,18 @@ class _RowPadding:
         return self._graph.op("Slice", x, self._zero, self._length, self._axis)
 
 
-def _head(layers: Layers, x: ir.Value, logits_from: ir.Value, head: ir.Value) -> ir.Value:
-    """x [B, S, d] -> logits of rows logits_from .. S [B, S - logits_from, tokens] by the table `head` [tokens, d]."""
-    graph = layers.graph
+def _wanted_rows(graph: GraphBuilder, x: ir.Value, logits_from: ir.Value) -> ir.Value:
+    """x [B, S, d] -> its rows logits_from .. S."""
     to_the_end = graph.constant("to_the_end", [2**31 - 1])
     begin = graph.op("Reshape", logits_from, graph.constant("one_dimension", [1]))
-    rows = graph.op("Slice", x, begin, to_the_end, graph.constant("axis_1", [1]))
-    return graph.op("FusedMatMul", rows, head, domain=CONTRIB, transB=1)
+    return graph.op("Slice", x, begin, to_the_end, graph.constant("axis_1", [1]))
+
+
+def score(layers: Layers, x: ir.Value, table: str) -> None:
+    """The output "logits" of x [B, S, d] by a table [tokens, d]."""
+    head = layers.parameter(table)
+    assert head.shape is not None
+    count = head.shape[0]
+    assert isinstance(count, int)
+    logits = layers.graph.op("FusedMatMul", x, head, domain=CONTRIB, transB=1)
+    layers.graph.output(logits, "logits", FLOAT, ["batch", "rows", count])

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 from edgewhisper import __version__
-from edgewhisper.artifact import GraphInfo
+from edgewhisper.artifact import HEADS, STEP, GraphInfo
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft, with_draft
 
 from .builder import OPSET, GraphBuilder
-from .decoder import TABLE, build_decoder, draft_parts
+from .decoder import TABLE, build_decoder, draft_parts, main_parts
 from .encoder import build_encoder
+from .heads import build_heads
 from .model_file import write_model
 from .portable import lower
 from .weights import WeightsWriter
@@ -26,6 +27,7 @@ def export_graphs(
     folder: Path,
     ops: Literal["fused", "portable"] = "fused",
     draft: Draft | None = None,
+    gives_hidden: bool = False,
 ) -> dict[str, GraphInfo]:
     """Write encoder.onnx, decoder.onnx, with a draft draft.onnx, and the weights file they map.
 
@@ -34,6 +36,7 @@ def export_graphs(
         folder: exists.
         ops: "fused" with ONNX Runtime's contrib operators, or "portable" with those of the ONNX standard alone.
         draft: what proposes tokens; None: nothing does.
+        gives_hidden: whether the decoder has the output "hidden" even where no draft reads it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -58,10 +61,16 @@ def export_graphs(
             )
 
         encoder = write("encoder", "encoder", build_encoder(checkpoint, weights))
-        decoder = write("decoder", "decoder", build_decoder(checkpoint, weights))
+        hidden = gives_hidden or (draft is not None and draft.info.kind == "heads")
+        parts = replace(main_parts(checkpoint), gives_hidden=hidden)
+        decoder = write("decoder", "decoder", build_decoder(checkpoint, weights, parts))
         graphs = {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
         if draft is not None:
-            parts = draft_parts(draft.info.layers, draft.info.cross_layers)
-            info = write("draft", "step", build_decoder(with_draft(checkpoint, draft), weights, parts))
-            graphs["draft"] = replace(info, embedding=weights.location(TABLE), head_tokens=draft.info.tokens)
+            joined, info = with_draft(checkpoint, draft), draft.info
+            if info.kind == "heads":
+                written = write("draft", HEADS, build_heads(joined, info.cross_layers[0], weights))
+            else:
+                parts = draft_parts(info.layers, info.cross_layers)
+                written = write("draft", STEP, build_decoder(joined, weights, parts))
+            graphs["draft"] = replace(written, embedding=weights.location(TABLE), head_tokens=info.tokens)
         return graphs

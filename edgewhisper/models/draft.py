@@ -1,8 +1,13 @@
 """Drafts: small decoders that guess what a Whisper's own decoder will say.
 
 A draft shares the encoder of its main model: it reads the cross-attention keys and values of some of the main decoder's layers, so it
-has no projections for them, and the main model's token embedding and positions. What it has of its own are its layers and the last
-normalization. It scores a shortlist of tokens only, by the rows of the main model's table.
+has no projections for them, and the main model's token embedding. It scores a shortlist of tokens only, by the rows of the main model's
+table. There are two kinds:
+
+- "shared": a decoder of few layers, with self-attention over the text so far.
+- "heads": goes on from the main decoder's last hidden state, which knows the text so far, so it has neither self-attention nor a cache.
+  A step takes a state and a token, mixes them, looks at the sound and gives the next state; the next token is scored by it.
+  (After Medusa's heads, arXiv 2401.10774, made recurrent as in ReDrafter, arXiv 2403.09919, with attention to the sound added.)
 
 A folder holds `draft.json` and `model.safetensors`; tensors are called "layers.0.self_attn.q_proj.weight" .. "layer_norm.bias".
 """
@@ -26,10 +31,10 @@ from .stored_tensors import LazyTensors
 DESCRIPTION, WEIGHTS = "draft.json", "model.safetensors"
 PREFIX = "draft."
 HEAD = f"{PREFIX}head.weight"
-Kind = Literal["shared"]
+Kind = Literal["shared", "heads"]
 
 # Of a vocabulary's most frequent tokens, where no text says which they are: Whisper's ids of text go by frequency.
-SHORTLIST = 6144
+SHORTLIST = 4096
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class DraftInfo:
     """The contents of `draft.json`.
 
     Attributes:
-        kind: "shared": a decoder of few layers over the main model's keys and values.
-        layers: how many.
+        kind: "shared" or "heads", as above.
+        layers: how many; of heads one.
         cross_layers: for each, the main decoder's layer whose keys and values of cross-attention it reads.
         tokens: the ids that it scores, ascending.
         main_sha256: of the main model's checkpoint.
@@ -62,49 +67,78 @@ class Draft:
     tensors: Mapping[str, Array]
 
 
-def draft_shapes(dimensions: ModelDimensions, layers: int) -> dict[str, tuple[int, ...]]:
+def draft_shapes(dimensions: ModelDimensions, kind: Kind, layers: int) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor of a draft."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
+    width = dimensions.d_model
+    if kind == "heads":
+        found |= {
+            "token_norm.weight": (width,),
+            "token_norm.bias": (width,),
+            "mix.weight": (width, 2 * width),
+            "mix.bias": (width,),
+        }
     for name, shape in expected_shapes(dimensions).items():
         parts = name.split(".")
         if parts[:2] == ["decoder", "layer_norm"] or (
-            parts[:2] == ["decoder", "layers"] and int(parts[2]) < layers and not _is_kept(name)
+            parts[:2] == ["decoder", "layers"] and int(parts[2]) < layers and not _is_left_out(name, kind)
         ):
             found[name.removeprefix("decoder.")] = shape
+    if kind == "heads":  # half as wide a feed-forward network
+        hidden = dimensions.decoder_ffn // 2
+        found |= {
+            "layers.0.fc1.weight": (hidden, width),
+            "layers.0.fc1.bias": (hidden,),
+            "layers.0.fc2.weight": (width, hidden),
+        }
     return found
 
 
-def _is_kept(name: str) -> bool:
-    """Whether a tensor of a decoder layer stays the main model's."""
+def _is_left_out(name: str, kind: Kind) -> bool:
+    """Whether a tensor of a decoder layer stays the main model's, or is of no use."""
+    if kind == "heads" and ".self_attn" in name:
+        return True
     return ".encoder_attn.k_proj." in name or ".encoder_attn.v_proj." in name
 
 
-def initial_draft(checkpoint: Checkpoint, layers: int) -> Draft:
+def initial_draft(checkpoint: Checkpoint, kind: Kind, layers: int) -> Draft:
     """A draft with the weights of main layers at even distances: where training begins, and enough for timing.
 
     Raises:
-        UsageError: more layers than the main decoder has, or none.
+        UsageError: more layers than the main decoder has, or none; of heads more than one.
     """
     dims = checkpoint.dimensions
     if not 1 <= layers <= dims.decoder_layers:
         raise UsageError(
             f"draft of {layers} layers: {checkpoint.model.name} has {dims.decoder_layers}; take 1 or 2"
         )
+    if kind == "heads" and layers != 1:
+        raise UsageError(f"heads of {layers} layers: they have one; leave --layers out")
     # The last ones: there, attention to the sound is sharpest.
     taken = [round((i + 1) * dims.decoder_layers / layers) - 1 for i in range(layers)]
     tensors = {}
-    for name in draft_shapes(dims, layers):
+    for name, shape in draft_shapes(dims, kind, layers).items():
         parts = name.split(".")
+        if parts[0] in ("token_norm", "mix"):
+            tensors[name] = _initial_mix(name, shape)
+            continue
         if parts[0] == "layers":
             parts[1] = str(taken[int(parts[1])])
-        tensors[name] = checkpoint.tensors[f"decoder.{'.'.join(parts)}"]
+        tensor = checkpoint.tensors[f"decoder.{'.'.join(parts)}"]
+        tensors[name] = tensor[tuple(map(slice, shape))]
     ids = checkpoint.token_ids
     text = range(min(SHORTLIST, ids.end_of_text))
     special = range(ids.timestamp_begin, dims.vocab_size)
     tokens = tuple(sorted({*text, ids.end_of_text, *special}))
-    return Draft(
-        DraftInfo("shared", layers, tuple(taken), tokens, checkpoint.model.checkpoint_sha256), tensors
-    )
+    return Draft(DraftInfo(kind, layers, tuple(taken), tokens, checkpoint.model.checkpoint_sha256), tensors)
+
+
+def _initial_mix(name: str, shape: tuple[int, ...]) -> Array:
+    if name == "token_norm.weight":
+        return np.ones(shape, np.float32)
+    if name.endswith(".bias"):
+        return np.zeros(shape, np.float32)
+    return np.random.default_rng(0).normal(scale=shape[1] ** -0.5, size=shape).astype(np.float32)
 
 
 def with_draft(checkpoint: Checkpoint, draft: Draft) -> Checkpoint:
@@ -173,7 +207,8 @@ def read_draft(folder: Path, checkpoint: Checkpoint) -> Draft:
         and len(info.tokens) > 0
         and list(info.tokens) == sorted(set(info.tokens))
         and 0 <= info.tokens[0] <= info.tokens[-1] < vocabulary
-        and found == draft_shapes(checkpoint.dimensions, info.layers)
+        and (info.kind == "shared" or info.layers == 1)
+        and found == draft_shapes(checkpoint.dimensions, info.kind, info.layers)
     )
     if not sound:
         raise CheckpointError(

@@ -13,7 +13,16 @@ from edgewhisper.artifact import AudioSettings
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import AudioError, MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint
-from edgewhisper.models.draft import DESCRIPTION, SHORTLIST, WEIGHTS, Draft, initial_draft, write_draft
+from edgewhisper.models.draft import (
+    DESCRIPTION,
+    SHORTLIST,
+    WEIGHTS,
+    Draft,
+    DraftInfo,
+    Kind,
+    initial_draft,
+    write_draft,
+)
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.runtime.audio import open_audio
 from edgewhisper.runtime.decoder import Decoder
@@ -38,6 +47,7 @@ PREVIOUS_EVERY = 5
 
 def distill(
     model: str | Path,
+    kind: Kind,
     layers: int,
     data: Path,
     output: Path,
@@ -49,6 +59,7 @@ def distill(
 
     Args:
         model: what `models.reader.read_checkpoint` reads.
+        kind: of draft, see `models.draft`.
         layers: of the draft.
         data: a folder of recordings.
         output: the draft's folder; replaced when the new one is complete.
@@ -72,10 +83,10 @@ def distill(
     check_output(output, data, work)
     recordings = list_recordings(data, "--data", most=None)
     checkpoint = read_checkpoint(model)
-    draft = initial_draft(checkpoint, layers)
+    draft = initial_draft(checkpoint, kind, layers)
     # What was done for another model, other recordings or another draft is not gone on with.
-    said = _key(checkpoint.model.checkpoint_sha256, draft.info.cross_layers, *checksums(recordings))
-    lessons = gather(checkpoint, draft.info.cross_layers, recordings, work / f"lessons-{said}", progress)
+    said = _key(checkpoint.model.checkpoint_sha256, kind, draft.info.cross_layers, *checksums(recordings))
+    lessons = gather(checkpoint, draft.info, recordings, work / f"lessons-{said}", progress)
     held_out = lessons[::HELD_OUT_EVERY]
     learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
     if not learnt:
@@ -122,7 +133,7 @@ def _key(*parts: object) -> str:
 
 def gather(
     checkpoint: Checkpoint,
-    cross_layers: tuple[int, ...],
+    info: DraftInfo,
     recordings: list[Path],
     folder: Path,
     progress: Callable[[str], None],
@@ -135,7 +146,7 @@ def gather(
 
     graphs = folder / "graphs"
     graphs.mkdir(parents=True, exist_ok=True)
-    source = export_source(checkpoint, graphs, "fused")
+    source = export_source(checkpoint, graphs, "fused", gives_hidden=info.kind == "heads")
     manifest = source.manifest()
     encoder = Encoder(source.folder, manifest, SessionSettings())
     decoder = Decoder(source.folder, manifest, SessionSettings())
@@ -160,12 +171,13 @@ def gather(
                     prompt = (source.tokens.start_of_previous, *kept, *prompt)
                 text = greedy_text(source, decoder, cross, prompt, timestamps=timestamps)
                 tokens, logits = _reread(source, decoder, cross, prompt, text)
+                hidden = None if decoder.hidden is None else decoder.hidden.astype(np.float16)
                 likeliest, logprobs = likeliest_tokens(logits)
                 pairs = tuple(
                     (_half(cross, f"past_key_cross_{layer}"), _half(cross, f"past_value_cross_{layer}"))
-                    for layer in cross_layers
+                    for layer in info.cross_layers
                 )
-                lesson = Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs)
+                lesson = Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs, hidden)
                 write_lesson(lesson, path)
                 previous = _text_of(lesson, source)
         except AudioError as error:

@@ -6,35 +6,36 @@ from pathlib import Path
 from edgewhisper.errors import UsageError
 from edgewhisper.models.cards import DEMO, DEMO_FOLDER
 from edgewhisper.models.checkpoint import Checkpoint, tensors_sha256
-from edgewhisper.models.draft import DESCRIPTION, Draft, initial_draft, read_draft
+from edgewhisper.models.draft import DESCRIPTION, Draft, Kind, initial_draft, read_draft
 
-BUNDLED = DEMO_FOLDER / "draft"
+BUNDLED: dict[Kind, Path] = {"shared": DEMO_FOLDER / "draft", "heads": DEMO_FOLDER / "heads"}
 
 
 def choose_draft(choice: str, checkpoint: Checkpoint) -> Draft:
     """The draft that `--draft` asks for.
 
     Args:
-        choice: "shared:N" for the draft of N layers that is bundled with the model, or a folder that `edgewhisper distill` wrote.
-            For random weights "shared:N" is untrained, which serves for timing.
+        choice: "shared:N" for the draft of N layers that is bundled with the model, "heads" for its heads, or a folder that
+            `edgewhisper distill` wrote. For random weights the first two are untrained, which serves for timing.
         checkpoint: the main model.
 
     Raises:
         UsageError: neither form, or no such draft is bundled.
         CheckpointError: a damaged draft, or one of another model.
     """
-    match = re.fullmatch(r"shared:([0-9]{1,3})", choice)
+    match = re.fullmatch(r"(shared):([0-9]{1,3})|heads", choice)
     if match is None:
         if not Path(choice).is_dir():
             raise UsageError(
-                f"draft '{choice}': give shared:1, shared:2, or a folder that 'edgewhisper distill' wrote"
+                f"draft '{choice}': give shared:1, shared:2, heads, or a folder that 'edgewhisper distill' wrote"
             )
         return read_draft(Path(choice), checkpoint)
-    layers = int(match[1])
+    kind: Kind = "heads" if match[1] is None else "shared"
+    layers = int(match[2] or 1)
     if checkpoint.model.random_weights:
-        return initial_draft(checkpoint, layers)
-    if checkpoint.model.name == DEMO and (BUNDLED / DESCRIPTION).exists():
-        draft = read_draft(BUNDLED, checkpoint)
+        return initial_draft(checkpoint, kind, layers)
+    if checkpoint.model.name == DEMO and (BUNDLED[kind] / DESCRIPTION).exists():
+        draft = read_draft(BUNDLED[kind], checkpoint)
         if draft.info.layers == layers:
             return draft
     raise UsageError(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewhisper.artifact import GraphInfo, Manifest
+from edgewhisper.artifact import HEADS, GraphInfo, Manifest
+from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.embedding import TokenEmbedding
 from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.kv_cache import info_type
@@ -34,8 +35,30 @@ def decoder_feeds(
     encoder = Encoder(folder, manifest, SessionSettings())
     graph = manifest.graph(name)
     embedding = TokenEmbedding(folder, graph)
+    heads = graph.kind == HEADS
+    decoder = Decoder(folder, manifest, SessionSettings()) if heads else None
     for window, tokens in zip(calibration.windows, calibration.sequences, strict=True):
-        yield _decoder_feed(graph, embedding, encoder.run(window), tokens)
+        cross = encoder.run(window)
+        if decoder is not None:
+            yield _heads_feed(graph, embedding, decoder, cross, tokens)
+        else:
+            yield _decoder_feed(graph, embedding, cross, tokens)
+
+
+def _heads_feed(
+    graph: GraphInfo, embedding: TokenEmbedding, decoder: Decoder, cross: CrossKV, tokens: Sequence[int]
+) -> dict[str, NDArray[Any]]:
+    """The first step after each token but the last, from the decoder's hidden states."""
+    decoder.reset(cross)
+    decoder.run(tokens[:-1])
+    assert decoder.hidden is not None
+    embedded = np.zeros((1, len(tokens) - 1, embedding.width), np.float32)
+    embedding.rows(tokens[1:], embedded[0])
+    state = decoder.hidden[None].copy()
+    decoder.release()
+    read = {info.name for info in graph.inputs}
+    values = {name: value.numpy() for name, value in cross.values.items() if name in read}
+    return {"inputs_embeds": embedded, "state": state} | values
 
 
 def _decoder_feed(

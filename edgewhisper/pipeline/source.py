@@ -54,8 +54,10 @@ class Source:
         )
 
 
-def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None = None) -> Source:
-    """Write the fp32 graphs of a checkpoint, and of a draft for it, and its vocabulary into `folder`.
+def export_source(
+    checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None = None, gives_hidden: bool = False
+) -> Source:
+    """Write the fp32 graphs of a checkpoint, and of a draft for it, and its vocabulary into `folder`; see `export_graphs`.
 
     Raises:
         MissingDependencyError: a package that writing graphs needs.
@@ -66,7 +68,7 @@ def export_source(checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft |
         raise MissingDependencyError(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
-    graphs = export_graphs(checkpoint, folder, ops, draft)
+    graphs = export_graphs(checkpoint, folder, ops, draft, gives_hidden)
     write_vocabulary(checkpoint.vocabulary, folder)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)

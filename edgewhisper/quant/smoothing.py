@@ -177,10 +177,10 @@ class _Source:
 
 
 def _source(x: ir.Value, readers: Sequence[LinearLayer], layers: Sequence[LinearLayer]) -> _Source | None:
-    """What can take the factors of x; None where another node reads x too."""
+    """What can take the factors of x; None where another node, or the graph's user, reads x too."""
     products = {layer.nodes[0] for layer in readers}
     producer = x.producer()
-    if producer is None or any(consumer not in products for consumer in x.consumers()):
+    if producer is None or x.is_graph_output() or any(consumer not in products for consumer in x.consumers()):
         return None
     if producer.op_type in _NORMS:
         first = 1 if producer.op_type == "LayerNormalization" else 2

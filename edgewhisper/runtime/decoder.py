@@ -41,6 +41,9 @@ class Decoder:
         self._crossing = [info.name for info in graph.inputs if "_cross_" in info.name]
         self.head_size = int(next(info.shape[-1] for info in graph.outputs if info.name == "logits"))
         """Tokens that a row of logits scores."""
+        self._hidden_width = next((int(info.shape[-1]) for info in graph.outputs if info.name == "hidden"), 0)
+        self.hidden: NDArray[np.float32] | None = None
+        """What the head read in the last run, [rows of logits, d]; None of a graph that does not give it. Valid until the next run."""
         self.length = 0
         """Tokens in the cache."""
         self.max_length = self._cache.capacity
@@ -85,9 +88,12 @@ class Decoder:
                 f"cannot decode {count} tokens after {self.length}: the cache holds {self.max_length}"
             )
         if count == 1 and self.repeat_single_rows:
-            logits = self._step(2, 0).run([*tokens, *tokens], self.length)[:1]
+            step = self._step(2, 0)
+            logits = step.run([*tokens, *tokens], self.length)[:1]
         else:
-            logits = self._step(count, logits_from).run(tokens, self.length)
+            step = self._step(count, logits_from)
+            logits = step.run(tokens, self.length)
+        self.hidden = step.hidden
         self.length += count
         return logits
 
@@ -103,7 +109,7 @@ class Decoder:
                 cross,
                 self._embedding,
                 count,
-                (logits_from, self.head_size),
+                (logits_from, self.head_size, self._hidden_width),
                 self._copies_inputs,
             )
             if count <= KEPT_TOKENS:
@@ -121,10 +127,10 @@ class _Step:
         cross: Mapping[str, Any],
         embedding: TokenEmbedding,
         count: int,
-        logits: tuple[int, int],
+        wanted: tuple[int, int, int],
         copies_inputs: bool,
     ) -> None:
-        logits_from, width = logits
+        logits_from, width, hidden_width = wanted
         self._session = session
         self._cache = cache
         self._binding = session.io_binding()
@@ -151,6 +157,11 @@ class _Step:
         for name, value in cross.items():
             self._binding.bind_ortvalue_input(name, value)
         self._binding.bind_ortvalue_output("logits", from_numpy(self._logits))
+        self.hidden: NDArray[np.float32] | None = None
+        if hidden_width:
+            hidden = np.zeros((1, count - logits_from, hidden_width), np.float32)
+            self._binding.bind_ortvalue_output("hidden", from_numpy(hidden))
+            self.hidden = hidden[0]
         cache.bind(self._binding)
 
     def _bind_inputs(self) -> None:

@@ -33,6 +33,7 @@ class Prefilled:
     prompt: Sequence[int]
     first_row: Floats  # logits [vocab] of the first token
     no_speech_prob: float  # 0 for a vocabulary without <|nospeech|>
+    hidden: Floats | None  # what the head read for `first_row` [d], where the graph gives it
 
 
 class DecodingLoop:
@@ -74,8 +75,9 @@ class DecodingLoop:
         start = len(prompt) - 1 - prompt[::-1].index(self._tokens.start_of_transcript)
         self._decoder.reset(cross)
         rows = self._decoder.run(prompt, start)
-        no_speech = self._tokens.no_speech
+        no_speech, hidden = self._tokens.no_speech, self._decoder.hidden
         return Prefilled(
+            hidden=None if hidden is None else hidden[-1].copy(),
             cross=cross,
             prompt=prompt,
             first_row=rows[-1].copy(),
@@ -117,13 +119,16 @@ class DecodingLoop:
             speculation.begin(prefilled.cross, prefilled.prompt)
         text = _Text(limit, self._tokens.end_of_text)
         self._take(text, row, (), chooser)
+        hidden = prefilled.hidden
         while not text.ended:
             proposed: Sequence[int] = ()
             if speculation is not None:
-                proposed = speculation.propose(text.tokens, limit - len(text.tokens) - 1)
+                proposed = speculation.propose(text.tokens, limit - len(text.tokens) - 1, hidden)
             before, started = decoder.length, time.perf_counter()
             rows = decoder.run((text.tokens[-1], *proposed), 0)
             accepted = self._take(text, rows, proposed, chooser)
+            if decoder.hidden is not None:
+                hidden = decoder.hidden[accepted]
             if proposed:
                 decoder.rollback(before + 1 + accepted)
                 assert speculation is not None

@@ -1,17 +1,23 @@
 """The artifact's draft, loaded when a transcription first wants it."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgewhisper.artifact import Manifest
+from edgewhisper.artifact import HEADS, STEP, Manifest
 from edgewhisper.errors import ArtifactError
 
 from .decoder import Decoder
 from .exactness import steps_are_exact
-from .session import SessionSettings, draft_settings
+from .heads import Heads
+from .session import SessionSettings
 from .speculation.costs import step_costs
+from .speculation.drafter import Drafter
+from .speculation.heads import HeadsDrafter
+from .speculation.model import ModelDrafter
 from .speculation.speculation import Draft
 from .state import DeviceState
 
@@ -53,10 +59,17 @@ def _load(
     folder: Path, manifest: Manifest, settings: SessionSettings, decoder: Decoder, state: DeviceState
 ) -> Draft:
     graph = manifest.graph(DRAFT)
-    draft = Decoder(folder, manifest, draft_settings(settings), DRAFT)
     tokens = np.array(graph.head_tokens or (), np.int64)
     known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
-    if graph.kind != "step" or len(tokens) != draft.head_size or not known.all():
+    draft: Decoder | Heads
+    drafter: Callable[[], Drafter]
+    if graph.kind == HEADS:
+        draft = heads = Heads(folder, manifest, settings, DRAFT)
+        drafter = partial(HeadsDrafter, heads, tokens)
+    else:
+        draft = small = Decoder(folder, manifest, settings, DRAFT)
+        drafter = partial(ModelDrafter, small, tokens)
+    if graph.kind not in (STEP, HEADS) or len(tokens) != draft.head_size or not known.all():
         raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
     costs = step_costs(decoder, draft, manifest, settings, state)
-    return Draft(draft, tokens, costs, steps_are_exact(decoder, manifest, settings, state))
+    return Draft(drafter, costs, steps_are_exact(decoder, manifest, settings, state))

@@ -31,6 +31,11 @@ class Decoder(Protocol):
         """Tokens that the cache can hold."""
         ...
 
+    @property
+    def hidden(self) -> Floats | None:
+        """What the head read in the last run, a row for each row of logits; None where the graph does not give it."""
+        ...
+
     def reset(self, cross: CrossKV) -> None:
         """Begin a window: attend to `cross`, empty the cache."""
         ...

@@ -11,9 +11,10 @@ import torch
 from edgewhisper.artifact import load_manifest
 from edgewhisper.distill.draft_model import DraftDecoder
 from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
+from edgewhisper.distill.heads_model import HeadsDecoder
 from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
 from edgewhisper.errors import CheckpointError, UsageError
-from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, initial_draft, read_draft, write_draft
+from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, Kind, initial_draft, read_draft, write_draft
 from edgewhisper.models.random_weights import write_random_folder
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline.build import build
@@ -21,6 +22,7 @@ from edgewhisper.pipeline.distillation import distill
 from edgewhisper.pipeline.options import BuildOptions
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
+from edgewhisper.runtime.heads import Heads
 from edgewhisper.runtime.session import SessionSettings
 
 
@@ -42,7 +44,9 @@ def trained(small_checkpoint: Path, speech_folder: Path, tmp_path_factory: pytes
     """A draft of the small model, and beside it what was said while it was trained."""
     folder = tmp_path_factory.mktemp("drafts")
     lines: list[str] = []
-    draft = distill(small_checkpoint, 1, speech_folder, folder / "draft", folder / "work", 6, lines.append)
+    draft = distill(
+        small_checkpoint, "shared", 1, speech_folder, folder / "draft", folder / "work", 6, lines.append
+    )
     (folder / "lines.txt").write_text("\n".join(lines))
     return draft
 
@@ -89,10 +93,49 @@ def test_the_graph_computes_what_was_trained(trained: Path, small_checkpoint: Pa
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_graph_of_heads_computes_what_was_trained(
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    """A chain of guesses: PyTorch's module on the graphs' hidden state, and the session."""
+    output = distill(small_checkpoint, "heads", 1, speech_folder, tmp_path / "draft", tmp_path / "work", 4)
+    checkpoint = read_checkpoint(small_checkpoint)
+    draft = read_draft(output, checkpoint)
+    assert draft.info.kind == "heads"
+    options = BuildOptions(draft=str(output), gate="off", winograd="off")
+    artifact = build(small_checkpoint, tmp_path / "artifact", options, parity=False)
+    manifest, settings = load_manifest(artifact), SessionSettings(threads=1)
+    shape = (manifest.audio.n_mels, manifest.audio.n_frames)
+    cross = Encoder(artifact, manifest, settings).run(
+        np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    )
+    decoder = Decoder(artifact, manifest, settings)
+    decoder.reset(cross)
+    ids = np.random.default_rng(1).integers(0, checkpoint.dimensions.vocab_size, 20).tolist()
+    logits = decoder.run(ids[:8], 3)
+    assert decoder.hidden is not None
+    assert decoder.hidden.shape == (5, checkpoint.dimensions.d_model)
+    table = np.asarray(checkpoint.tensors["decoder.embed_tokens.weight"], np.float32)
+    np.testing.assert_allclose(decoder.hidden @ table.T, logits, rtol=1e-4, atol=1e-4)
+    heads = Heads(artifact, manifest, settings)
+    heads.reset(cross)
+    heads.begin(decoder.hidden[-1])
+    (layer,) = draft.info.cross_layers
+    pair = tuple(
+        torch.from_numpy(cross.values[f"past_{part}_cross_{layer}"].numpy()) for part in ("key", "value")
+    )
+    module = HeadsDecoder(checkpoint, draft).eval()
+    state = torch.from_numpy(decoder.hidden[-1:].copy())[None]
+    for token in ids[8:14]:
+        with torch.inference_mode():
+            state = module(state, torch.tensor([[token]]), [(pair[0], pair[1])])
+            expected = module.logits(state)[0, 0].numpy()
+        np.testing.assert_allclose(heads.run(token), expected, rtol=1e-4, atol=1e-4)
+
+
 def lessons_of(
     folder: Path, layers: int, heads: int, width: int, positions: int, vocabulary: int
 ) -> list[Path]:
-    """Lessons in which the keys say which tokens follow."""
+    """Lessons in which every token says which one follows."""
     paths = []
     for number in range(12):
         random = np.random.default_rng(number)
@@ -106,8 +149,9 @@ def lessons_of(
         tokens = np.array([1, 2, *([5, 6, 7, 8] * 5)], np.int32)
         logits = np.full((len(tokens), vocabulary), -5.0, np.float32)
         logits[np.arange(len(tokens) - 1), tokens[1:]] = 5
+        hidden = random.normal(0, 0.1, (len(tokens), heads * width)).astype(np.float16)
         paths.append(folder / f"{number}.npz")
-        write_lesson(Lesson(pairs, tokens, 2, *likeliest_tokens(logits)), paths[-1])
+        write_lesson(Lesson(pairs, tokens, 2, *likeliest_tokens(logits), hidden), paths[-1])
     return paths
 
 
@@ -115,9 +159,12 @@ class Killed(Exception):
     pass
 
 
-def test_training_learns_and_goes_on_where_it_was_stopped(small_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["shared", "heads"])
+def test_training_learns_and_goes_on_where_it_was_stopped(
+    kind: Kind, small_checkpoint: Path, tmp_path: Path
+) -> None:
     checkpoint = read_checkpoint(small_checkpoint)
-    dims, draft = checkpoint.dimensions, initial_draft(checkpoint, 1)
+    dims, draft = checkpoint.dimensions, initial_draft(checkpoint, kind, 1)
     paths = lessons_of(
         tmp_path, 1, dims.decoder_heads, dims.d_model // dims.decoder_heads, 20, dims.vocab_size
     )
@@ -153,7 +200,7 @@ def test_what_was_gathered_is_not_gathered_again(
     first = lessons[0].stat().st_mtime_ns
     for path in lessons[3:]:  # as if the gathering had been killed
         path.unlink()
-    distill(small_checkpoint, 1, speech_folder, tmp_path / "again", work, 6)
+    distill(small_checkpoint, "shared", 1, speech_folder, tmp_path / "again", work, 6)
     assert lessons[0].stat().st_mtime_ns == first
     assert [path.name for path in lessons if path.read_bytes() != before[path]] == []
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
@@ -166,10 +213,10 @@ def test_other_recordings_or_another_draft_begin_anew(
     shutil.copytree(trained.parent / "work", work)
     shutil.copytree(speech_folder, other)
     (other / "0.flac").unlink()
-    distill(small_checkpoint, 1, other, tmp_path / "fewer", work, 6)
+    distill(small_checkpoint, "shared", 1, other, tmp_path / "fewer", work, 6)
     assert len(list(work.glob("lessons-*"))) == 2
     assert (tmp_path / "fewer" / WEIGHTS).read_bytes() != (trained / WEIGHTS).read_bytes()
-    distill(small_checkpoint, 2, speech_folder, tmp_path / "deeper", work, 2)
+    distill(small_checkpoint, "shared", 2, speech_folder, tmp_path / "deeper", work, 2)
     assert read_draft(tmp_path / "deeper", read_checkpoint(small_checkpoint)).info.layers == 2
 
 
@@ -178,10 +225,10 @@ def test_nothing_but_a_draft_is_replaced(small_checkpoint: Path, speech_folder: 
     precious.mkdir()
     (precious / "thesis.txt").write_text("hi")
     with pytest.raises(UsageError, match="exists and is not a draft"):
-        distill(small_checkpoint, 1, speech_folder, precious, tmp_path / "work", 1)
+        distill(small_checkpoint, "shared", 1, speech_folder, precious, tmp_path / "work", 1)
     for output in (speech_folder, speech_folder.parent):
         with pytest.raises(UsageError, match="holds the recordings or the work folder"):
-            distill(small_checkpoint, 1, speech_folder, output, tmp_path / "work", 1)
+            distill(small_checkpoint, "shared", 1, speech_folder, output, tmp_path / "work", 1)
     assert (precious / "thesis.txt").read_text() == "hi"
     assert len(list(speech_folder.iterdir())) == 7
 
@@ -224,7 +271,7 @@ def test_a_damaged_draft_is_refused(
     elif damage == "cut weights":
         (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
     else:
-        write_draft(initial_draft(read_checkpoint(small_checkpoint), 2), tmp_path / "draft")
+        write_draft(initial_draft(read_checkpoint(small_checkpoint), "shared", 2), tmp_path / "draft")
         (folder / DESCRIPTION).write_bytes((trained / DESCRIPTION).read_bytes())
     with pytest.raises(CheckpointError, match=words):
         read_draft(folder, read_checkpoint(small_checkpoint))

@@ -37,7 +37,7 @@ def written(
 
 
 def test_the_draft_is_the_bundled_models() -> None:
-    info = read_draft(BUNDLED, read_checkpoint("demo")).info
+    info = read_draft(BUNDLED["shared"], read_checkpoint("demo")).info
     assert info.layers == 1
     assert info.acceptance is not None
     assert info.acceptance > 0.8

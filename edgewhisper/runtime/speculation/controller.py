@@ -25,17 +25,23 @@ class StepCosts:
 
     Attributes:
         rows: of a step of 1, 2, .. rows of the decoder.
-        draft: of one drafted token.
+        first: of the first drafted token after a step of the decoder, whose weights have left none of the draft's in the caches.
+        further: of every further one.
         seconds: of the greedy step itself.
     """
 
     rows: tuple[float, ...]
-    draft: float
+    first: float
+    further: float
     seconds: float = math.nan
 
     def verification(self, proposed: int) -> float:
         """A step over the last token and the proposals."""
         return self.rows[min(proposed, len(self.rows) - 1)]
+
+    def drafting(self, proposed: int) -> float:
+        """Drafting so many tokens."""
+        return self.first + (proposed - 1) * self.further if proposed else 0.0
 
 
 class FixedLength:
@@ -89,7 +95,8 @@ class AdaptiveLength:
 
     def goes_on(self, drafted: int, probability: float) -> bool:
         """Whether the chance that the next token is right too outweighs what it costs."""
-        more = self._costs.verification(drafted + 1) - self._costs.verification(drafted) + self._costs.draft
+        costs = self._costs
+        more = costs.verification(drafted + 1) - costs.verification(drafted) + costs.further
         return probability * self.acceptance > more
 
     def learn(self, proposed: int, accepted: int) -> None:
@@ -110,4 +117,4 @@ Controller = FixedLength | AdaptiveLength
 def expected_gain(acceptance: float, proposals: int, costs: StepCosts) -> float:
     """Expected speed-up over single steps: tokens per verification over its time."""
     tokens = sum(acceptance**position for position in range(proposals + 1))
-    return tokens / (costs.verification(proposals) + proposals * costs.draft)
+    return tokens / (costs.verification(proposals) + costs.drafting(proposals))

@@ -9,7 +9,7 @@ Saxena, Prompt Lookup Decoding (2023); the map of a corpus is that of arXiv 2507
 
 from collections.abc import Iterable, Sequence
 
-from ..protocols import CrossKV
+from ..protocols import CrossKV, Floats
 from .drafter import Patience
 
 LONGEST, SHORTEST = 4, 2
@@ -65,7 +65,9 @@ class LookupDrafter:
         self._text = list(prompt)
         self._prompt_length = len(prompt)
 
-    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+    def propose(
+        self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None = None
+    ) -> Sequence[int]:
         """The tokens after the last place where the text's end stood."""
         new = sampled[len(self._text) - self._prompt_length :]
         self._own.extend(new)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocols import CrossKV, Decoder, Floats
-from .drafter import Patience
+from .drafter import Patience, probability_of
 
 
 class ModelDrafter:
@@ -31,7 +31,9 @@ class ModelDrafter:
             self._decoder.reset(cross)
             self._read = []
 
-    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+    def propose(
+        self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None = None
+    ) -> Sequence[int]:
         """The likeliest tokens after the prompt and `sampled`, as long as patience lasts."""
         text = [*self._prompt, *sampled]
         known = self._agreement(text)
@@ -44,12 +46,17 @@ class ModelDrafter:
             row = self._decoder.run(unread, len(unread) - 1)[-1]
             self._read += unread
             best = int(row.argmax())
-            certainty *= self._probability(row, best)
+            certainty *= probability_of(row, best, self._scratch)
             proposed.append(int(self._tokens[best]))
             unread = proposed[-1:]
             if not patience.goes_on(len(proposed), certainty):
                 break
         return proposed
+
+    def amend(self, proposed: Sequence[int]) -> None:
+        """Take it that these were proposed last; benchmarks say so, to be right as often as they want."""
+        # The last one is not in the cache yet.
+        self._read[len(self._read) - len(proposed) + 1 :] = proposed[:-1]
 
     def end(self) -> None:
         """Let go of the window."""
@@ -60,8 +67,3 @@ class ModelDrafter:
         """How many tokens of the cache are the text's; at most all but the last, whose logits are wanted."""
         most = min(len(self._read), len(text) - 1)
         return next((i for i in range(most) if self._read[i] != text[i]), most)
-
-    def _probability(self, row: Floats, best: int) -> float:
-        np.subtract(row, row[best], out=self._scratch)
-        np.exp(self._scratch, out=self._scratch)
-        return 1.0 / float(self._scratch.sum())

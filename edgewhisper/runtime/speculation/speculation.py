@@ -4,15 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..options import DecodingOptions, SpeculationStatistics
-from ..protocols import CrossKV, Decoder
+from ..protocols import CrossKV, Floats
 from .controller import AdaptiveLength, Controller, FixedLength, StepCosts
 from .drafter import Drafter
 from .lookup import LookupDrafter, TokenMap
-from .model import ModelDrafter
 
 
 @dataclass(frozen=True)
@@ -20,14 +16,12 @@ class Draft:
     """A loaded draft.
 
     Attributes:
-        decoder: its graph.
-        tokens: the ids that its logits stand for.
+        drafter: makes what proposes tokens in one transcription.
         costs: of steps on this device.
         is_exact: whether steps of several tokens have the bits of single ones on it.
     """
 
-    decoder: Decoder
-    tokens: NDArray[np.int64]
+    drafter: Callable[[], Drafter]
     costs: StepCosts
     is_exact: bool
 
@@ -44,13 +38,13 @@ class Speculation:
         """A window is decoded, perhaps once more at another temperature."""
         self._drafter.begin(cross, prompt)
 
-    def propose(self, sampled: Sequence[int], room: int) -> Sequence[int]:
-        """Tokens that `sampled` may go on with; at most `room`."""
+    def propose(self, sampled: Sequence[int], room: int, hidden: Floats | None) -> Sequence[int]:
+        """Tokens that `sampled` may go on with; at most `room`. `hidden` as in `Drafter.propose`."""
         count = min(self._controller.length(), room)
         if count < 1:
             return ()
         started = time.perf_counter()
-        proposed = self._drafter.propose(sampled, count, self._controller)
+        proposed = self._drafter.propose(sampled, count, self._controller, hidden)
         self._statistics.draft_seconds += time.perf_counter() - started
         return proposed
 
@@ -82,7 +76,7 @@ def speculation_for(
     draft = load_draft()
     drafter: Drafter = LookupDrafter(TokenMap())
     if draft is not None:
-        drafter = ModelDrafter(draft.decoder, draft.tokens)
+        drafter = draft.drafter()
         statistics.greedy_seconds = draft.costs.seconds
     if not isinstance(options.speculate, str):  # any whole number, NumPy's too
         return Speculation(drafter, FixedLength(int(options.speculate)), statistics)

@@ -14,8 +14,8 @@ from edgewhisper.runtime.speculation.controller import (
     expected_gain,
 )
 
-CHEAP = StepCosts(tuple(1 + 0.05 * rows for rows in range(MOST_PROPOSED + 1)), draft=0.1)
-DEAR = StepCosts(tuple(1 + 0.5 * rows for rows in range(MOST_PROPOSED + 1)), draft=0.6)
+CHEAP = StepCosts(tuple(1 + 0.05 * rows for rows in range(MOST_PROPOSED + 1)), first=0.1, further=0.1)
+DEAR = StepCosts(tuple(1 + 0.5 * rows for rows in range(MOST_PROPOSED + 1)), first=0.6, further=0.6)
 
 
 @given(acceptance=st.floats(0, 0.99), proposals=st.integers(1, MOST_PROPOSED), seed=st.integers(0, 2**16))
@@ -24,7 +24,7 @@ def test_the_expected_gain_is_that_of_simulated_decoding(
 ) -> None:
     right = np.random.default_rng(seed).random((20_000, proposals)) < acceptance
     accepted = np.cumprod(right, axis=1).sum(axis=1)
-    time = CHEAP.verification(proposals) + proposals * CHEAP.draft
+    time = CHEAP.verification(proposals) + CHEAP.drafting(proposals)
     assert expected_gain(acceptance, proposals, CHEAP) == pytest.approx(
         (accepted.mean() + 1) / time, rel=0.06
     )
@@ -45,7 +45,7 @@ def decode(costs: StepCosts, acceptance: float, tokens: int, seed: int = 0) -> t
         if drafted:
             controller.learn(drafted, accepted)
         said += accepted + 1
-        time += costs.verification(drafted) + drafted * costs.draft
+        time += costs.verification(drafted) + costs.drafting(drafted)
     return said / time, length
 
 

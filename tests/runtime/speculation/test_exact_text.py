@@ -46,7 +46,9 @@ class RandomDrafter:
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
         self._random = np.random.default_rng(self.seed)
 
-    def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+    def propose(
+        self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None
+    ) -> Sequence[int]:
         known = [*self.right, END][len(sampled) : len(sampled) + count]
         guesses = self._random.integers(0, VOCAB_SIZE, count).tolist()
         known += guesses[len(known) :]
@@ -151,7 +153,9 @@ def test_right_proposals_save_steps() -> None:
 def test_a_draft_of_nothing_decodes_single_steps() -> None:
     class Silent:
         def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None: ...
-        def propose(self, sampled: Sequence[int], count: int, patience: Patience) -> Sequence[int]:
+        def propose(
+            self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None
+        ) -> Sequence[int]:
             return ()
 
         def end(self) -> None: ...

@@ -1,0 +1,199 @@
+"""What drafts of each kind learn from lessons: cross-entropy on the main model's tokens, divergence from its probabilities."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from edgewhisper.models.checkpoint import Checkpoint
+from edgewhisper.models.draft import Draft
+
+from .draft_model import DraftDecoder
+from .heads_model import HeadsDecoder
+from .teacher import Lesson
+
+IGNORED = -100
+_CROSS_ENTROPY_SHARE = 0.5
+_WRONG_SHARE = 0.08
+"""Of the tokens that the draft reads, replaced by others of their batch: a draft sees few recordings and learns their text by heart."""
+
+GUESSES = 4
+"""Tokens that heads guess in a row."""
+
+_LATER = 0.8
+"""How much a guess counts beside the one before it."""
+
+Cross = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+class DraftModule(Protocol):
+    """A draft's weights by name."""
+
+    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+        """As a draft's file has them."""
+        ...
+
+
+class Learner(Protocol):
+    """A draft that learns."""
+
+    @property
+    def model(self) -> "DraftDecoder | HeadsDecoder":
+        """Its module."""
+        ...
+
+    def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
+        """Of a batch."""
+        ...
+
+    def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
+        """How many tokens of a batch it guesses, each after the right ones, and how many there are."""
+        ...
+
+
+def ranks_of(tokens: Sequence[int], vocabulary: int) -> torch.Tensor:
+    """Token id -> its row in the shortlist; `IGNORED` where it has none."""
+    ranks = torch.full((vocabulary,), IGNORED)
+    ranks[torch.tensor(tokens)] = torch.arange(len(tokens))
+    return ranks
+
+
+class SharedLearner:
+    """A decoder of few layers: every token follows those before it."""
+
+    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
+        self.model = DraftDecoder(checkpoint, draft)
+        self._ranks = ranks
+
+    def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
+        """Over all tokens of the texts."""
+        ids, following, cross = _batch(lessons)
+        asked = following != IGNORED
+        wrong = asked & (torch.rand(ids.shape) < _WRONG_SHARE)
+        ids[wrong] = ids[asked][torch.randint(int(asked.sum()), (int(wrong.sum()),))]
+        logits = self.model(ids, cross)[asked]
+        likeliest = torch.cat(
+            [torch.from_numpy(x.likeliest[x.first - 1 : len(x.tokens) - 1]).long() for x in lessons]
+        )
+        logprobs = torch.cat([torch.from_numpy(x.logprobs[x.first - 1 : len(x.tokens) - 1]) for x in lessons])
+        return _learnt(logits, following[asked], likeliest, logprobs, self._ranks)
+
+    def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
+        """Over all tokens of the texts."""
+        ids, following, cross = _batch(lessons)
+        guesses = self.model.tokens[self.model(ids, cross).argmax(-1)]
+        wanted = following != IGNORED
+        return int((guesses[wanted] == following[wanted]).sum()), int(wanted.sum())
+
+
+class HeadsLearner:
+    """Heads: from the hidden state after every token, the tokens after the next one."""
+
+    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
+        self.model = HeadsDecoder(checkpoint, draft)
+        self._ranks = ranks
+
+    def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
+        """Over all tokens of the texts but the first, each guessed from up to `GUESSES` tokens before."""
+        ids, following, cross = _batch(lessons)
+        likeliest, logprobs = (
+            _padded([getattr(x, name) for x in lessons], ids.shape[1]) for name in ("likeliest", "logprobs")
+        )
+        state = _padded([_hidden(x) for x in lessons], ids.shape[1])
+        total, weight, weights = torch.zeros(()), 1.0, 0.0
+        for step in range(1, min(GUESSES, ids.shape[1] - 1) + 1):
+            # Position t of the state is t + step of the text.
+            state = self.model(state[:, : ids.shape[1] - step], ids[:, step:], cross)
+            wanted = _wanted(following, step)
+            if not wanted.any():
+                break
+            total = total + weight * _learnt(
+                self.model.logits(state[wanted]),
+                following[:, step:][wanted],
+                likeliest[:, step:][wanted].long(),
+                logprobs[:, step:][wanted],
+                self._ranks,
+            )
+            weights += weight
+            weight *= _LATER
+        return total / max(weights, 1e-6)
+
+    def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
+        """Of all guesses that follow right ones or are the first."""
+        ids, following, cross = _batch(lessons)
+        state = _padded([_hidden(x) for x in lessons], ids.shape[1])
+        right = asked = 0
+        so_far = torch.ones(ids.shape, dtype=torch.bool)
+        for step in range(1, min(GUESSES, ids.shape[1] - 1) + 1):
+            state = self.model(state[:, : ids.shape[1] - step], ids[:, step:], cross)
+            guesses = self.model.tokens[self.model.logits(state).argmax(-1)]
+            wanted = _wanted(following, step)
+            agree = guesses == following[:, step:]
+            so_far = so_far[:, : agree.shape[1]]
+            asked += int((wanted & so_far).sum())
+            so_far = so_far & agree
+            right += int((wanted & so_far).sum())
+        return right, asked
+
+
+def _wanted(following: torch.Tensor, step: int) -> torch.Tensor:
+    """Where a state that began in the text, or just before it, has a token to guess after `step` steps [B, S - step]."""
+    return (following[:, step:] != IGNORED) & (following[:, :-step] != IGNORED)
+
+
+def _hidden(lesson: Lesson) -> NDArray[np.float32]:
+    assert lesson.hidden is not None
+    return lesson.hidden.astype(np.float32)
+
+
+def _padded(arrays: Sequence[NDArray[np.generic]], length: int) -> torch.Tensor:
+    """Arrays [S, n] -> [B, length, n], cut or filled with zeros."""
+    padded = np.zeros((len(arrays), length, arrays[0].shape[1]), arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        kept = min(length, len(array))
+        padded[row, :kept] = array[:kept]
+    return torch.from_numpy(padded)
+
+
+def _batch(
+    lessons: Sequence[Lesson],
+) -> tuple[torch.Tensor, torch.Tensor, Cross]:
+    """ids [B, S], next tokens [B, S] where the text is, and keys and values of each layer."""
+    longest = max(len(lesson.tokens) for lesson in lessons) - 1
+    ids = torch.zeros(len(lessons), longest, dtype=torch.long)
+    following = torch.full((len(lessons), longest), IGNORED)
+    for row, lesson in enumerate(lessons):
+        tokens = torch.from_numpy(lesson.tokens.astype(np.int64))
+        ids[row, : len(tokens) - 1] = tokens[:-1]
+        following[row, lesson.first - 1 : len(tokens) - 1] = tokens[lesson.first :]
+    cross = [
+        tuple(
+            torch.from_numpy(np.stack([lesson.cross[layer][part] for lesson in lessons])).float()
+            for part in (0, 1)
+        )
+        for layer in range(len(lessons[0].cross))
+    ]
+    return ids, following, [(pair[0], pair[1]) for pair in cross]
+
+
+def _learnt(
+    logits: torch.Tensor,
+    following: torch.Tensor,
+    likeliest: torch.Tensor,
+    logprobs: torch.Tensor,
+    ranks: torch.Tensor,
+) -> torch.Tensor:
+    """logits [N, shortlist], next tokens [N], the main model's likeliest tokens [N, L] and their log-probabilities -> the loss."""
+    cross_entropy = F.cross_entropy(logits, ranks[following], ignore_index=IGNORED)
+    places = ranks[likeliest]
+    known = places != IGNORED
+    probabilities = logprobs.exp() * known
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True).clamp_min(1e-6)
+    said = logits.log_softmax(-1).gather(-1, places.clamp_min(0))
+    divergence: torch.Tensor = (
+        (probabilities * (probabilities.clamp_min(1e-9).log() - said) * known).sum(-1).mean()
+    )
+    return divergence + _CROSS_ENTROPY_SHARE * cross_entropy
