@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .decoding import Decoded, DecodingLoop
+from .decoding import Decoded, DecodingLoop, Prefilled
 from .options import DecodingOptions, Statistics
 from .protocols import CrossKV
 from .vocabulary import Vocabulary
@@ -33,12 +33,19 @@ class FallbackDecoder:
         self._options = options
         self._statistics = statistics
 
-    def decode(self, cross: CrossKV, prompt: Sequence[int]) -> WindowText:
-        """Decode a window after `prompt`; the last temperature's result stands, whatever it is."""
-        prefilled = self._loop.prefill(cross, prompt)
+    def decode(self, cross: CrossKV, prompt: Sequence[int], first: Decoded | None = None) -> WindowText:
+        """Decode a window after `prompt`; the last temperature's result stands, whatever it is.
+
+        `first` is what the first temperature gave, where somebody else has decoded it.
+        """
+        prefilled: Prefilled | None = None
         temperatures = self._options.temperatures
         for attempt, temperature in enumerate(temperatures, start=1):
-            decoded = self._loop.run(prefilled, temperature, self._generator if temperature > 0 else None)
+            if attempt == 1 and first is not None:
+                decoded = first
+            else:
+                prefilled = prefilled or self._loop.prefill(cross, prompt)
+                decoded = self._loop.run(prefilled, temperature, self._generator if temperature > 0 else None)
             ratio = compression_ratio(self._vocabulary.text(decoded.tokens))
             if attempt == len(temperatures) or not self._needs_fallback(decoded, ratio):
                 break

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgewhisper.artifact import AudioSettings, ModelDimensions, TokenIds
 
-from .decoding import DecodingLoop
+from .decoding import Decoded, DecodingLoop
 from .fallback import FallbackDecoder, WindowText
 from .language import detect_language, language_code
 from .longform import TimedTokens, WindowReader, WindowSegments, seconds_per_frame, split_window
@@ -34,6 +34,25 @@ class Model:
     )  # called under the lock; what it measures takes the decoder
     # Held for one window: the decoder has one cache.
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Window:
+    """A window to be decoded.
+
+    Attributes:
+        frame: where it begins.
+        frames: how many of its frames count.
+        prompt: the tokens before its text.
+    """
+
+    def __init__(self, frame: int, frames: int, prompt: tuple[int, ...], cross: CrossKV) -> None:
+        self.frame, self.frames, self.prompt = frame, frames, prompt
+        self._cross: CrossKV | None = cross
+
+    def release(self) -> CrossKV:
+        """Its keys and values, tens of megabytes, which are the caller's now."""
+        cross, self._cross = self._cross, None
+        return cross
 
 
 class Transcription:
@@ -96,20 +115,43 @@ class Transcription:
         language, probability = self._language()
         self.info = TranscriptionInfo(language, probability, self._duration(), statistics=statistics)
         self._start = start_sequence(options, model.tokens, language)
+        self._frame = 0
 
     def segments(self) -> Iterator[Segment]:
         """The segments that hold text, each as soon as its window is decoded."""
-        frame = 0
-        while (window := self._decoded_window(frame)) is not None:
-            text, frames = window
-            offset, pieces = frame, self._split(text, frames)
-            frame += pieces.advance
-            self._note_progress(frame)
-            for piece in pieces.segments:
-                segment = self._segment(piece, offset, text)
-                if segment.text.strip():
-                    yield segment
-        self.info.duration = self._features.duration
+        while windows := self.next_windows(1):
+            yield from self.take(windows.pop(), self.decode)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a window must be decoded before the next one is known: by its timestamps, or as its context."""
+        return self._options.timestamps or self._options.condition_on_previous_text
+
+    def next_windows(self, most: int) -> list[Window]:
+        """The next windows, encoded; none after the end. A sequential transcription gives one, and the next when that was taken."""
+        windows: list[Window] = []
+        while len(windows) < (1 if self.is_sequential else most):
+            encoded = self._encoded_window(self._frame)
+            if encoded is None:
+                self.info.duration = self._features.duration
+                break
+            windows.append(Window(self._frame, encoded[1], self._prompt(), encoded[0]))
+            if not self.is_sequential:
+                self._frame += encoded[1]
+        return windows
+
+    def take(self, window: Window, decode: Callable[[Window], WindowText]) -> list[Segment]:
+        """The segments of a window that hold text; windows come in their order.
+
+        `decode` gets the window, and nothing else keeps its keys and values when the next one is encoded.
+        """
+        text = decode(window)
+        pieces = self._split(text, window.frames)
+        if self.is_sequential:
+            self._frame = window.frame + pieces.advance
+        self._note_progress(window.frame + pieces.advance)
+        segments = (self._segment(piece, window.frame, text) for piece in pieces.segments)
+        return [segment for segment in segments if segment.text.strip()]
 
     def _language(self) -> tuple[str, float]:
         tokens = self._model.tokens
@@ -125,11 +167,6 @@ class Transcription:
             self._model.decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return language
-
-    def _decoded_window(self, frame: int) -> tuple[WindowText, int] | None:
-        """The window at `frame` as text, and its frames; nothing keeps its keys and values when the next is encoded."""
-        window = self._encoded_window(frame)
-        return None if window is None else (self._decode(window[0]), window[1])
 
     def _encoded_window(self, frame: int) -> tuple[CrossKV, int] | None:
         """Cross-attention keys and values of the window at `frame`, and its frames; None after the last one."""
@@ -148,12 +185,16 @@ class Transcription:
         self._statistics.windows += 1
         return cross, features[1]
 
-    def _decode(self, cross: CrossKV) -> WindowText:
+    def _prompt(self) -> tuple[int, ...]:
         previous = self._context.previous
-        prompt = (self._model.tokens.start_of_previous, *previous, *self._start) if previous else self._start
+        start = tuple(self._start)
+        return (self._model.tokens.start_of_previous, *previous, *start) if previous else start
+
+    def decode(self, window: Window, first: Decoded | None = None) -> WindowText:
+        """Decode a window; `first` is what the first temperature gave, where somebody else has decoded it."""
         started = time.perf_counter()
         with self._model.lock:
-            text = self._decoder.decode(cross, prompt)
+            text = self._decoder.decode(window.release(), window.prompt, first)
             self._decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return text

@@ -159,21 +159,21 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("kind", ["shared", "heads"])
+@pytest.mark.parametrize(("kind", "third"), [("shared", 20), ("heads", 60)])
 def test_training_learns_and_goes_on_where_it_was_stopped(
-    kind: Kind, small_checkpoint: Path, tmp_path: Path
+    kind: Kind, third: int, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     checkpoint = read_checkpoint(small_checkpoint)
     dims, draft = checkpoint.dimensions, initial_draft(checkpoint, kind, 1)
     paths = lessons_of(
         tmp_path, 1, dims.decoder_heads, dims.d_model // dims.decoder_heads, 20, dims.vocab_size
     )
-    options = DraftTraining(steps=60, evaluate_every=20)
+    options = DraftTraining(steps=3 * third, evaluate_every=third)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     points: list[LearningPoint] = []
     whole = train_draft(checkpoint, draft, paths[2:], paths[:2], options, tmp_path / "whole", points.append)
-    assert [point.step for point in points] == [20, 40, 60]
+    assert [point.step for point in points] == [third, 2 * third, 3 * third]
     assert points[-1].loss < 0.5 * points[0].loss
     assert points[-1].acceptance == 1.0
 
