@@ -70,3 +70,12 @@ def parse_speculate(
     if not value.isdecimal() or not int(value):
         raise click.BadParameter(f"'{value}' is not auto, off or a number of tokens of 1 or more.")
     return int(value)
+
+
+def parse_batch(context: click.Context, option: click.Parameter, value: str) -> Literal["auto"] | int:
+    """ "auto" or a number of windows."""
+    if value == "auto":
+        return "auto"
+    if not value.isdecimal() or not int(value):
+        raise click.BadParameter(f"'{value}' is not auto or a number of windows of 1 or more.")
+    return int(value)

@@ -2,22 +2,23 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from edgewhisper.errors import AudioError
-from edgewhisper.runtime.options import TASKS, DecodingOptions, Segment, Task, TranscriptionInfo
+from edgewhisper.runtime.options import TASKS, DecodingOptions, Task, TranscriptionInfo
 from edgewhisper.runtime.session import PROVIDERS
 from edgewhisper.runtime.writers import WRITERS
 
+from .batch import described, open_source, transcribe_together
 from .build_options import parse_size
-from .outputs import STANDARD_INPUT, open_output, plan_outputs
-from .parameters import FolderPath, parse_raw_format, parse_settings, parse_speculate
+from .outputs import open_output, plan_outputs
+from .parameters import FolderPath, parse_batch, parse_raw_format, parse_settings, parse_speculate
 from .progress import Progress
-from .summary import Totals, describe_info, describe_segment
+from .summary import Totals, describe_info
 
 if TYPE_CHECKING:
     from edgewhisper.runtime.pcm import RawFormat
@@ -96,6 +97,14 @@ if TYPE_CHECKING:
     help="Let auto guess also where that may change a token: on GPUs and with dynamic INT8.",
 )
 @click.option(
+    "--batch",
+    callback=parse_batch,
+    default="1",
+    show_default=True,
+    metavar="auto|N",
+    help="Windows of all recordings decoded at once. auto: as many as fit the memory.",
+)
+@click.option(
     "--raw",
     callback=parse_raw_format,
     metavar="ENCODING:RATE[:CHANNELS]",
@@ -148,6 +157,7 @@ def transcribe(
     condition_on_previous_text: bool,
     speculate: Literal["auto", "off"] | int,
     allow_inexact: bool,
+    batch: Literal["auto"] | int,
     raw: "RawFormat | None",
     threads: int | None,
     provider: str,
@@ -185,18 +195,24 @@ def transcribe(
     from edgewhisper.runtime.transcriber import Transcriber
 
     transcriber = Transcriber(artifact, provider, threads, provider_options, verify, low_memory, max_ram)
-    totals, failed = Totals(), False
-    for source, target in zip(audio, targets, strict=True):
-        started = time.perf_counter()
-        try:
-            info = _transcribe_one(transcriber, source, raw, options, target, extension, verbose)
-        except AudioError as error:
-            if len(audio) == 1:
-                raise
-            failed = True
-            print(f"edgewhisper: error: {error}", file=sys.stderr)
-        else:
-            totals.add(info, time.perf_counter() - started)
+    totals = Totals()
+    if batch == 1:
+        failed = False
+        for source, target in zip(audio, targets, strict=True):
+            started = time.perf_counter()
+            try:
+                info = _transcribe_one(transcriber, source, raw, options, target, extension, verbose)
+            except AudioError as error:
+                if len(audio) == 1:
+                    raise
+                failed = True
+                print(f"edgewhisper: error: {error}", file=sys.stderr)
+            else:
+                totals.add(info, time.perf_counter() - started)
+    else:
+        failed = transcribe_together(
+            transcriber, audio, raw, options, batch, targets, extension, totals, verbose
+        )
     print(totals.closing_line(), file=sys.stderr)
     if failed:
         context.exit(1)
@@ -211,25 +227,14 @@ def _transcribe_one(
     extension: str,
     verbose: bool,
 ) -> TranscriptionInfo:
-    from edgewhisper.runtime.audio import open_audio
-
-    if source == STANDARD_INPUT and sys.stdin is None:  # as in `edgewhisper ... <&-`
-        raise AudioError("standard input is closed; pipe a recording into it, or name a file")
-    file = sys.stdin.buffer if source == STANDARD_INPUT else source
-    stream = open_audio(file, raw=raw, target_rate=transcriber.manifest.audio.sample_rate)
+    stream = open_source(source, raw, transcriber)
     with stream, Progress(stream.name, stream.duration) as progress:
         segments, info = transcriber.transcribe(stream, options, on_progress=progress.update)
         segments = progress.make_room(segments)
         if verbose:
-            segments = _described(segments)
+            segments = described(segments)
         with open_output(target) as output:
             WRITERS[extension](segments, info, output)
     if verbose:
         print(f"{stream.name}: {describe_info(info)}", file=sys.stderr)
     return info
-
-
-def _described(segments: Iterator[Segment]) -> Iterator[Segment]:
-    for segment in segments:
-        print(describe_segment(segment), file=sys.stderr)
-        yield segment

@@ -31,7 +31,8 @@ class Decoder:
         self, folder: Path, manifest: Manifest, settings: SessionSettings, name: str = "decoder"
     ) -> None:
         """Load the graph `name`, the decoder or a draft, and allocate its cache; raises what `create_session` raises."""
-        graph = manifest.graph(name)
+        self.graph = graph = manifest.graph(name)
+        self.folder, self.settings = folder, settings
         self._session = create_session(folder, graph, settings)
         self._copies_inputs = settings.provider != "cpu"
         self._embedding = TokenEmbedding(folder, graph)
@@ -50,6 +51,11 @@ class Decoder:
         """Tokens that the cache can hold."""
         self.repeat_single_rows = False
         """Run a single token as two rows and drop the second: for devices that compute one row differently."""
+
+    @property
+    def session(self) -> Any:
+        """The `onnxruntime.InferenceSession`."""
+        return self._session
 
     def reset(self, cross: CrossKV) -> None:
         """Start a new sequence over the encoder's output for a window."""

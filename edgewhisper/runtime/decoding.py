@@ -117,7 +117,7 @@ class DecodingLoop:
         speculation = self._speculation
         if speculation is not None:
             speculation.begin(prefilled.cross, prefilled.prompt)
-        text = _Text(limit, self._tokens.end_of_text)
+        text = Text(limit, self._tokens.end_of_text)
         self._take(text, row, (), chooser)
         hidden = prefilled.hidden
         while not text.ended:
@@ -133,14 +133,9 @@ class DecodingLoop:
                 decoder.rollback(before + 1 + accepted)
                 assert speculation is not None
                 speculation.learn(len(proposed), accepted, time.perf_counter() - started)
-        return Decoded(
-            tokens=tuple(text.tokens),
-            avg_logprob=text.total_logprob / (len(text.tokens) + 1),
-            no_speech_prob=prefilled.no_speech_prob,
-            temperature=temperature,
-        )
+        return text.decoded(prefilled.no_speech_prob, temperature)
 
-    def _take(self, text: "_Text", rows: Floats, proposed: Sequence[int], chooser: TokenChooser) -> int:
+    def _take(self, text: "Text", rows: Floats, proposed: Sequence[int], chooser: TokenChooser) -> int:
         """Choose a token from every row until one is not what was proposed; returns how many proposals were right.
 
         Every row is chosen from as if it had been computed alone: its own prefix for the rules, its own draw. A proposal is right if it
@@ -164,7 +159,7 @@ class DecodingLoop:
             self._statistics.first_token_seconds = time.perf_counter() - self._started
 
 
-class _Text:
+class Text:
     """The tokens of one window so far."""
 
     def __init__(self, limit: int, end_of_text: int) -> None:
@@ -175,9 +170,15 @@ class _Text:
         self._end_of_text = end_of_text
 
     def add(self, token: int, logprob: float) -> None:
+        """The token that comes next, end of text perhaps, and its log-probability."""
         self.total_logprob += logprob
         if token == self._end_of_text:
             self.ended = True
             return
         self.tokens.append(token)
         self.ended = len(self.tokens) >= self._limit
+
+    def decoded(self, no_speech_prob: float, temperature: float) -> Decoded:
+        """The outcome, with what is known of it."""
+        average = self.total_logprob / (len(self.tokens) + 1)
+        return Decoded(tuple(self.tokens), average, no_speech_prob, temperature)

@@ -52,6 +52,11 @@ class FallbackDecoder:
             self._statistics.fallbacks += 1
         return WindowText(decoded, ratio, is_silent=self._is_silent(decoded))
 
+    def is_unsure(self, first: Decoded) -> bool:
+        """Whether the outcome of the first temperature is not the last word."""
+        ratio = compression_ratio(self._vocabulary.text(first.tokens))
+        return len(self._options.temperatures) > 1 and self._needs_fallback(first, ratio)
+
     def release(self) -> None:
         """Let go of the window."""
         self._loop.release()

@@ -7,6 +7,24 @@ _M_MMAP_THRESHOLD = -3  # malloc.h
 _RETURNED_BYTES = 128 * 1024  # glibc's threshold before it rises
 
 
+_UNKNOWN = 1 << 30
+
+
+def available_memory() -> int:
+    """What the system can give without swapping, in bytes, within the limit of the control group; a gigabyte where it does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+    except (OSError, StopIteration):
+        return _UNKNOWN
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return available if limit == "max" else max(0, min(available, int(limit) - int(used)))
+    except (OSError, ValueError):
+        return available
+
+
 def peak_memory() -> int:
     """The most resident memory that this process has had, in bytes.
 

@@ -5,9 +5,11 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
 from edgewhisper.errors import ArtifactError, UsageError
 
 from .audio import AudioStream, open_audio
+from .batch import Batch, Transcript, batch_size
 from .bpe import BytePairEncoder, read_encoder
 from .decoder import Decoder
 from .draft_loader import DraftLoader
@@ -31,7 +34,7 @@ from .transcription import Model, Transcription
 from .verification import verify_artifact
 from .vocabulary import read_vocabulary
 
-__all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "TranscriptionInfo"]
+__all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "Transcript", "TranscriptionInfo"]
 
 _LOG = logging.getLogger("edgewhisper")
 
@@ -90,10 +93,11 @@ class Transcriber:
         settings = SessionSettings(provider, threads, provider_options or {}, low_memory)
         if mismatch := target_mismatch(self.manifest.build.target, provider):
             _LOG.warning("%s: %s", folder, mismatch)
-        self._folder = folder
+        self._folder, self._settings, self._max_ram = folder, settings, max_ram
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
         decoder.repeat_single_rows = not single_rows_are_exact(decoder, self.manifest, settings, state)
+        self._decoder = decoder
         self._model = Model(
             load_draft=DraftLoader(folder, self.manifest, settings, decoder, state),
             encoder=Encoder(folder, self.manifest, settings),
@@ -132,9 +136,67 @@ class Transcriber:
             AudioError: the recording cannot be read; also while the segments are taken.
             UsageError: an option that this model does not have, or a sample rate of what states its own.
         """
-        started = time.perf_counter()
         options = options or DecodingOptions()
         check_options(options, self._model.tokens, self._model.dimensions)
+        with contextlib.ExitStack() as resources:
+            stream, transcription = self._open(audio, options, sample_rate, on_progress)
+            resources.enter_context(stream)
+            return _Segments(transcription.segments(), resources.pop_all()), transcription.info
+
+    def transcribe_batch(
+        self,
+        audios: Iterable[Audio | Callable[[], AudioStream]],
+        options: DecodingOptions | None = None,
+        *,
+        batch: int | Literal["auto"] = "auto",
+        sample_rate: int | None = None,
+    ) -> Iterator[Transcript]:
+        """Transcribe several recordings together: windows of all of them, and of one where its windows do not depend on each other
+        (`timestamps` off), are decoded at once.
+
+        Nothing is guessed meanwhile; see docs/batch.md for what is faster when. Texts are those of `transcribe`, but for tokens whose
+        logits are equal within rounding.
+
+        Args:
+            audios: as `transcribe` takes them, or what opens a stream; opened when their turn comes.
+            options: for all of them; the first temperature must be 0.
+            batch: windows at once; "auto" are as many as fit `max_ram`, or half of the memory that is free. Halved while memory does
+                not suffice.
+            sample_rate: of arrays, in Hz.
+
+        Returns:
+            A transcript of each recording in turn, as soon as it and those before it are complete. A recording that cannot be read
+            does not stop the others: its transcript has the error, and the segments before it.
+
+        Raises:
+            UsageError: options that this model does not have, or that windows cannot be decoded with together; a provider or an
+                artifact without batches.
+        """
+        options = replace(options or DecodingOptions(), speculate="off")
+        check_options(options, self._model.tokens, self._model.dimensions)
+        if options.temperatures[0] > 0:
+            raise UsageError(
+                "batches are decoded greedily: begin with temperature 0, or transcribe one by one"
+            )
+        graph = self.manifest.graph("decoder")
+        if self._settings.provider != "cpu" or graph.ops != "fused":
+            raise UsageError(
+                "batches are for provider cpu and fused graphs; transcribe one by one, or build without --ops portable"
+            )
+        if batch != "auto" and (isinstance(batch, bool) or batch < 1):
+            raise UsageError(f"batch {batch}: must be auto, or a whole number of 1 or more")
+        count = batch_size(self.manifest, self._max_ram) if batch == "auto" else batch
+        openers = (partial(self._open, audio, options, sample_rate) for audio in audios)
+        return Batch(self._model, self.manifest, self._decoder, options, count).run(openers)
+
+    def _open(
+        self,
+        audio: Audio | Callable[[], AudioStream],
+        options: DecodingOptions,
+        sample_rate: int | None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[AudioStream, Transcription]:
+        started = time.perf_counter()
         if sample_rate is not None and not isinstance(audio, np.ndarray):
             raise UsageError("sample_rate is for arrays; a recording states its own, leave it out")
         prompt = options.initial_prompt or ()
@@ -142,18 +204,20 @@ class Transcriber:
             prompt = self._prompt_encoder.encode_prompt(prompt)
         model_rate = self.manifest.audio.sample_rate
         with contextlib.ExitStack() as resources:
-            if not isinstance(audio, AudioStream):
-                audio = open_audio(
-                    audio,
-                    sample_rate=model_rate if sample_rate is None else sample_rate,
-                    target_rate=model_rate,
-                )
-            resources.enter_context(audio)
-            features = LogMelStream(audio, self.manifest.audio)
+            if isinstance(audio, AudioStream):
+                stream = audio
+            elif callable(audio):
+                stream = audio()
+            else:
+                rate = model_rate if sample_rate is None else sample_rate
+                stream = open_audio(audio, sample_rate=rate, target_rate=model_rate)
+            resources.enter_context(stream)
+            features = LogMelStream(stream, self.manifest.audio)
             transcription = Transcription(
                 self._model, features, options, prompt=prompt, started=started, on_progress=on_progress
             )
-            return _Segments(transcription.segments(), resources.pop_all()), transcription.info
+            resources.pop_all()
+            return stream, transcription
 
     @functools.cached_property
     def _prompt_encoder(self) -> BytePairEncoder:

@@ -190,11 +190,22 @@ class Transcription:
         start = tuple(self._start)
         return (self._model.tokens.start_of_previous, *previous, *start) if previous else start
 
-    def decode(self, window: Window, first: Decoded | None = None) -> WindowText:
-        """Decode a window; `first` is what the first temperature gave, where somebody else has decoded it."""
+    def decode(self, window: Window) -> WindowText:
+        """Decode a window."""
+        return self.decide(window, window.release())
+
+    def is_unsure(self, first: Decoded) -> bool:
+        """Whether a window's text at the first temperature is to be decoded once more."""
+        return self._decoder.is_unsure(first)
+
+    def decide(self, window: Window, cross: CrossKV, first: Decoded | None = None) -> WindowText:
+        """A window's text; `first` is what the first temperature gave, where somebody else has decoded it.
+
+        `cross` may be None where that is the last word.
+        """
         started = time.perf_counter()
         with self._model.lock:
-            text = self._decoder.decode(window.release(), window.prompt, first)
+            text = self._decoder.decode(cross, window.prompt, first)
             self._decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
         return text

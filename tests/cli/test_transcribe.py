@@ -149,3 +149,38 @@ def test_a_long_run_without_a_terminal_tells_how_far_it_is(
     assert len(done) > 1
     assert done == sorted(done)
     assert done[-1] == round(seconds)
+
+
+def test_recordings_together_are_written_like_one_by_one(
+    command: Command, demo_artifact: Path, recordings: Sequence[BundledRecording], tmp_path: Path
+) -> None:
+    paths = [recording.path for recording in recordings[:5]]
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    for name, extra in (("one", ()), ("together", ("--batch", "3"))):
+        outcome = command(
+            "transcribe", *paths[:3], tmp_path / "broken.wav", *paths[3:], "-a", demo_artifact,
+            "--format", "srt", "-o", tmp_path / name, *extra,
+        )  # fmt: skip
+        assert outcome.code == 1
+        assert "broken.wav" in outcome.err
+    written = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert len(written) == 5
+    assert {path.name: path.read_bytes() for path in (tmp_path / "together").iterdir()} == written
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_a_batch_that_cannot_be_meant_is_bad_usage(
+    value: str, command: Command, demo_artifact: Path, speech: Path
+) -> None:
+    outcome = command("transcribe", speech, "-a", demo_artifact, "--batch", value)
+    assert outcome.code == 2
+    assert f"'{value}' is not auto or a number of windows" in outcome.err
+
+
+def test_the_only_recording_of_a_batch_that_cannot_be_read_is_an_error(
+    command: Command, demo_artifact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    outcome = command("transcribe", tmp_path / "broken.wav", "-a", demo_artifact, "--batch", "auto")
+    assert outcome.code == 1
+    assert outcome.err.count("broken.wav") == 1
