@@ -52,7 +52,8 @@ from .parameters import FolderPath
 @click.option(
     "--draft",
     metavar="DRAFT",
-    help="What guesses tokens, so that several are decoded at once: shared:1, or a folder of 'edgewhisper distill'.",
+    help="What guesses tokens, so that several are decoded at once: heads, shared:1, a folder of 'edgewhisper distill', or "
+    "ngram[:FILE], phrases that are looked up.",
 )
 @click.option(
     "--parity/--no-parity",

@@ -19,6 +19,7 @@ from edgewhisper.artifact import (
 )
 from edgewhisper.errors import ArtifactError, BuildError
 from edgewhisper.models.checkpoint import Vocabulary
+from edgewhisper.runtime.speculation.phrases import FILE as PHRASES
 from edgewhisper.runtime.vocabulary import pack_tokens
 
 # The packages whose versions may change the bytes of a graph.
@@ -32,9 +33,10 @@ def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
 
 
 def copy_vocabulary(source: Path, folder: Path) -> None:
-    """Take over the vocabulary's files."""
-    for name in (TOKENIZER, TOKENS):
-        shutil.copyfile(source / name, folder / name)
+    """Take over the vocabulary's files, and phrases in its tokens if there are any."""
+    for name in (TOKENIZER, TOKENS, PHRASES):
+        if name != PHRASES or (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
 
 
 def write_manifest(

@@ -13,6 +13,7 @@ from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.runtime.processor import host_target
+from edgewhisper.runtime.speculation.phrases import FILE as PHRASES
 
 from .artifact_writer import copy_vocabulary, write_manifest
 from .conversion import Conversion, compares_text, convert, count_steps
@@ -23,6 +24,7 @@ from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
 from .parity_process import compare_graphs, run_reference
+from .phrases import NGRAM, read_phrases
 from .recordings import list_recordings
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
@@ -80,9 +82,14 @@ def build(
     steps = Steps(progress, total=3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options))
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
-        draft = None if options.draft is None else choose_draft(options.draft, checkpoint)
+        draft, phrases = None, None
+        if options.draft is not None:
+            phrases = read_phrases(options.draft, checkpoint.vocabulary)
+            draft = choose_draft(options.draft, checkpoint) if phrases is None else None
     if draft is not None:
         options = replace(options, draft=draft_record(draft))
+    elif phrases is not None:
+        options = replace(options, draft=f"{NGRAM} ({len(phrases.tokens)} tokens)")
     weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
     check_space(output, (2 + parity + options.prunes) * weights)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
@@ -96,6 +103,8 @@ def build(
         steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options)
         with steps("write the graphs"):
             source = export_source(checkpoint, scratch, options.ops, draft)
+            if phrases is not None:
+                phrases.write(scratch / PHRASES)
         report = None
         if parity:
             with steps("run PyTorch"):

@@ -27,7 +27,7 @@ def choose_draft(choice: str, checkpoint: Checkpoint) -> Draft:
     if match is None:
         if not Path(choice).is_dir():
             raise UsageError(
-                f"draft '{choice}': give shared:1, shared:2, heads, or a folder that 'edgewhisper distill' wrote"
+                f"draft '{choice}': give heads, shared:1, shared:2, ngram, ngram:FILE, or a folder that 'edgewhisper distill' wrote"
             )
         return read_draft(Path(choice), checkpoint)
     kind: Kind = "heads" if match[1] is None else "shared"

@@ -17,7 +17,10 @@ from .session import SessionSettings
 from .speculation.costs import step_costs
 from .speculation.drafter import Drafter
 from .speculation.heads import HeadsDrafter
+from .speculation.lookup import LookupDrafter
 from .speculation.model import ModelDrafter
+from .speculation.phrases import FILE as PHRASES
+from .speculation.phrases import Phrases
 from .speculation.speculation import Draft
 from .state import DeviceState
 
@@ -41,7 +44,8 @@ class DraftLoader:
     ) -> None:
         """Load nothing yet; the decoder is what the draft's costs are compared with."""
         self._from = (folder, manifest, settings, decoder, state)
-        self._is_loaded = DRAFT not in manifest.graphs
+        has_phrases = any(info.name == PHRASES for info in manifest.files)
+        self._is_loaded = DRAFT not in manifest.graphs and not has_phrases
         self._draft: Draft | None = None
 
     def __call__(self) -> Draft | None:
@@ -58,6 +62,12 @@ class DraftLoader:
 def _load(
     folder: Path, manifest: Manifest, settings: SessionSettings, decoder: Decoder, state: DeviceState
 ) -> Draft:
+    exact = steps_are_exact(decoder, manifest, settings, state)
+    if DRAFT not in manifest.graphs:
+        phrases = Phrases.read(folder / PHRASES)
+        return Draft(
+            partial(LookupDrafter, phrases), step_costs(decoder, None, manifest, settings, state), exact
+        )
     graph = manifest.graph(DRAFT)
     tokens = np.array(graph.head_tokens or (), np.int64)
     known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
@@ -72,4 +82,4 @@ def _load(
     if graph.kind not in (STEP, HEADS) or len(tokens) != draft.head_size or not known.all():
         raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
     costs = step_costs(decoder, draft, manifest, settings, state)
-    return Draft(drafter, costs, steps_are_exact(decoder, manifest, settings, state))
+    return Draft(drafter, costs, exact)

@@ -46,6 +46,8 @@ class DecodingOptions:
     # Where a device or a precision computes several rows with other bits than one, "auto" guesses nothing, lest a token change;
     # True lets it.
     allow_inexact: bool = False
+    # Tokens that an earlier decoding of the same audio gave, to be guessed first; they need not be right.
+    hypothesis: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -82,6 +84,7 @@ class DecodingOptions:
                 "auto, off, or a whole number of 1 or more",
             ),
             "allow_inexact": (isinstance(self.allow_inexact, bool), switch),
+            "hypothesis": (self.hypothesis is None or _are_ids(self.hypothesis), "a list of token ids"),
             "seed": (_is_whole(self.seed, 0), "a whole number of 0 or more"),
         }
         for name, (is_valid, wanted) in checks.items():
@@ -141,7 +144,11 @@ def check_options(options: DecodingOptions, tokens: TokenIds, dimensions: ModelD
         raise UsageError(
             f"speculate {options.speculate}: the decoder has room for {most} tokens at once, take fewer"
         )
-    lists = {"suppress_tokens": options.suppress_tokens, "initial_prompt": options.initial_prompt}
+    lists = {
+        "suppress_tokens": options.suppress_tokens,
+        "initial_prompt": options.initial_prompt,
+        "hypothesis": options.hypothesis,
+    }
     for name, ids in lists.items():
         if ids is None or isinstance(ids, str):
             continue

@@ -25,7 +25,7 @@ _SEED = 1
 
 def step_costs(
     decoder: Decoder,
-    draft: Decoder | Heads,
+    draft: Decoder | Heads | None,
     manifest: Manifest,
     settings: SessionSettings,
     state: DeviceState,
@@ -34,12 +34,12 @@ def step_costs(
 
     Args:
         decoder: loaded; its sequence is lost.
-        draft: likewise.
+        draft: likewise; None of what only looks up.
         manifest: of the artifact that they come from.
         settings: what they run with.
         state: remembers the answer for this processor, ONNX Runtime and graphs, unless others disturbed the measurement.
     """
-    key = device_key(manifest, settings, "decoder", "draft")
+    key = device_key(manifest, settings, "decoder", *(["draft"] if draft is not None else []))
     known = state.get(_SECTION, key)
     if isinstance(known, list) and len(known) == MOST_PROPOSED + 4 and all(_is_positive(x) for x in known):
         return StepCosts(tuple(known[:-3]), *known[-3:])
@@ -47,10 +47,11 @@ def step_costs(
     with timed() as timing:
         costs = _measure(decoder, draft, cross)
     decoder.release()
-    draft.release()
+    if draft is not None:
+        draft.release()
     if timing.counts:
         ratios = (*costs.rows, costs.first, costs.further)
-        rounded = [*(round(x, 4) for x in ratios), round(costs.seconds, 7)]
+        rounded = [*(round(x, 6) for x in ratios), round(costs.seconds, 9)]
         state.put(_SECTION, {key: rounded})
     return costs
 
@@ -59,7 +60,7 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, float) and 0 < value < 1e6
 
 
-def _measure(decoder: Decoder, draft: Decoder | Heads, cross: CrossKV) -> StepCosts:
+def _measure(decoder: Decoder, draft: Decoder | Heads | None, cross: CrossKV) -> StepCosts:
     counts = range(1, MOST_PROPOSED + 2)
     steps = [_step(decoder, cross, count) for count in counts]
     draft_step = _draft_step(draft, cross)
@@ -105,7 +106,9 @@ def _step(decoder: Decoder, cross: CrossKV, count: int) -> Callable[[], object]:
     return run
 
 
-def _draft_step(draft: Decoder | Heads, cross: CrossKV) -> Callable[[], object]:
+def _draft_step(draft: Decoder | Heads | None, cross: CrossKV) -> Callable[[], object]:
+    if draft is None:
+        return lambda: None
     if isinstance(draft, Decoder):
         return _step(draft, cross, 1)
     draft.reset(cross)

@@ -8,7 +8,7 @@ from ..options import DecodingOptions, SpeculationStatistics
 from ..protocols import CrossKV, Floats
 from .controller import AdaptiveLength, Controller, FixedLength, StepCosts
 from .drafter import Drafter
-from .lookup import LookupDrafter, TokenMap
+from .lookup import HypothesisDrafter, LookupDrafter, TokenMap
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ def speculation_for(
     if draft is not None:
         drafter = draft.drafter()
         statistics.greedy_seconds = draft.costs.seconds
+    if options.hypothesis:
+        drafter = HypothesisDrafter(options.hypothesis, drafter)
     if not isinstance(options.speculate, str):  # any whole number, NumPy's too
         return Speculation(drafter, FixedLength(int(options.speculate)), statistics)
     if draft is None or not (draft.is_exact or options.allow_inexact):
