@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewhisper.artifact import load_manifest
+from edgewhisper.artifact import HEADS, STEP, load_manifest
 from edgewhisper.bench.speculation import SpeculationBench
 from edgewhisper.errors import UsageError
 from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.options import BuildOptions, Precision
+from edgewhisper.runtime.contention import Timing
 from edgewhisper.runtime.options import DecodingOptions, Segment, SpeculationStatistics
+from edgewhisper.runtime.speculation import costs
 from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
 from edgewhisper.runtime.speculation.speculation import speculation_for
 from edgewhisper.runtime.transcriber import Transcriber
@@ -24,14 +27,16 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int8-weight")
 Artifact = Callable[[Precision], Path]
 
 
-@pytest.fixture(scope="module")
-def artifact(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Builds the small model with a draft of one layer, once for each precision."""
+@pytest.fixture(scope="module", params=["shared:1", "heads"])
+def artifact(
+    request: pytest.FixtureRequest, small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    """Builds the small model with a draft of each kind, once for each precision."""
     folder, built = tmp_path_factory.mktemp("drafts"), dict[Precision, Path]()
 
     def make(precision: Precision) -> Path:
         if precision not in built:
-            options = BuildOptions(precision=precision, draft="shared:1", gate="off")
+            options = BuildOptions(precision=precision, draft=request.param, gate="off")
             built[precision] = build(small_checkpoint, folder / precision, options, parity=False)
         return built[precision]
 
@@ -108,7 +113,8 @@ def test_the_draft_reads_the_main_models_keys_and_table(artifact: Artifact) -> N
     for precision in PRECISIONS:
         manifest = load_manifest(artifact(precision))
         draft, decoder = manifest.graph("draft"), manifest.graph("decoder")
-        assert (draft.kind, draft.precision) == ("step", decoder.precision)
+        assert draft.kind in (STEP, HEADS)
+        assert draft.precision == decoder.precision
         assert (draft.embedding, draft.embedding_scales) == (decoder.embedding, decoder.embedding_scales)
         crossing = {info for info in draft.inputs if "_cross_" in info.name}
         assert len(crossing) == 2
@@ -121,6 +127,7 @@ def test_costs_are_measured_once_for_a_device(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
+    monkeypatch.setattr(costs, "timed", lambda: nullcontext(Timing()))  # nobody disturbs it
     first = Transcriber(artifact("fp32"))._model.load_draft()
     assert first is not None
     assert first.costs.rows[0] == 1.0
@@ -133,6 +140,15 @@ def test_costs_are_measured_once_for_a_device(
     again = Transcriber(artifact("fp32"))._model.load_draft()
     assert again is not None
     assert again.costs.first == 123.0
+
+
+def test_costs_that_others_disturbed_are_not_remembered(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
+    monkeypatch.setattr(costs, "timed", lambda: nullcontext(Timing(waited=0.3)))
+    assert Transcriber(artifact("fp32"))._model.load_draft() is not None
+    assert "step_costs" not in json.loads((tmp_path / "state.json").read_text())
 
 
 def test_decoding_goes_on_without_a_draft_that_cannot_be_loaded(
