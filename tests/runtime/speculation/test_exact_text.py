@@ -1,10 +1,14 @@
 """Whatever a draft says, the text is that of single steps."""
 
+import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +34,7 @@ from tests.scripted import (
     Script,
     ScriptedDecoder,
     after_prompt,
+    row,
     sure,
 )
 
@@ -163,3 +168,50 @@ def test_a_draft_of_nothing_decodes_single_steps() -> None:
     _, decoder, statistics = decode(reciting(1, 2, 3), timestamps=False, temperature=0.0, drafter=Silent())
     assert [len(call) for call in decoder.calls[1:]] == [1, 1, 1]
     assert (statistics.verifications, statistics.proposed) == (0, 0)
+
+
+def test_at_temperatures_over_0_texts_come_as_often_as_they_should() -> None:
+    """20,000 drawn texts of three tokens against their exact probabilities, with a draft that is often wrong."""
+    draws, temperature, words = 20_000, 0.7, (10, 11, 12)
+
+    def script(cross: object, prefix: tuple[int, ...]) -> Floats:
+        said = after_prompt(prefix)
+        if len(said) == 3:
+            return sure(END)
+        favoured = words[(sum(said) + len(said)) % 3]
+        return row(*((word, 40.0 + 1.3 * (word == favoured) + 0.4 * (word == 12)) for word in words))
+
+    expected: dict[tuple[int, ...], float] = {}
+    for text in itertools.product(words, repeat=3):
+        chance = 1.0
+        for place in range(3):
+            logits = script(None, (START, *text[:place]))[list(words)].astype(np.float64) / temperature
+            weights = np.exp(logits - logits.max())
+            chance *= float(weights[words.index(text[place])] / weights.sum())
+        expected[text] = chance
+    assert sum(expected.values()) == pytest.approx(1)
+
+    decoder, statistics = ScriptedDecoder(script), Statistics()
+    drafter = RandomDrafter((10, 11, 12), 0.7, 1)
+    loop = DecodingLoop(
+        decoder,
+        TOKENS,
+        rules_for(DecodingOptions(timestamps=False), TOKENS, AUDIO),
+        max_tokens=None,
+        statistics=statistics,
+        started=time.perf_counter(),
+        speculation=Speculation(drafter, FixedLength(3), statistics.speculation),
+    )
+    prefilled = loop.prefill(None, (START, ENGLISH, TRANSCRIBE, NO_TIMESTAMPS))
+    generator, found = np.random.default_rng(8), Counter[tuple[int, ...]]()
+    for draw in range(draws):
+        drafter.seed = draw
+        found[loop.run(prefilled, temperature, generator).tokens] += 1
+    distance = sum(abs(found[text] / draws - chance) for text, chance in expected.items()) / 2
+    distance += sum(count for text, count in found.items() if text not in expected) / draws / 2
+    # What direct draws would have: half the sum of the mean deviations of binomial shares, and three times their spread.
+    deviations = [math.sqrt(chance * (1 - chance) / draws) for chance in expected.values()]
+    mean = sum(deviations) / math.sqrt(2 * math.pi)
+    spread = math.sqrt(sum(x * x for x in deviations) * (1 - 2 / math.pi)) / 2
+    assert distance < mean + 3 * spread
+    assert 0 < statistics.speculation.accepted < statistics.speculation.proposed
