@@ -4,7 +4,7 @@ The peak comes while the decoder's weights are repacked, or while the encoder ru
 of whole processes (`edgewhisper transcribe`, one window of 30 s, two threads); see docs/memory.md.
 """
 
-from edgewhisper.artifact import Manifest, ModelDimensions
+from edgewhisper.artifact import HEADS, Manifest, ModelDimensions
 from edgewhisper.errors import UsageError
 
 # Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale, and their sum once packed.
@@ -46,6 +46,23 @@ def transcription_memory(
     return round(max(running, loading))
 
 
+def draft_memory(manifest: Manifest) -> int:
+    """What the artifact's draft takes, in bytes; 0 without one. Phrases are mapped and cost next to nothing."""
+    graph = manifest.graphs.get("draft")
+    if graph is None:
+        return 0
+    dims, layers = manifest.dimensions, sum("_key_cross_" in info.name for info in graph.inputs)
+    width, feed_forward = dims.d_model, 2 * dims.d_model * dims.decoder_ffn
+    cache = 0
+    if graph.kind == HEADS:
+        weights = 4 * width**2 + feed_forward // 2
+    else:
+        weights = layers * (6 * width**2 + feed_forward)
+        cache = layers * 2 * width * dims.max_target_positions * 4
+    weights += len(graph.head_tokens or ()) * width
+    return round(weights * _WEIGHT_BYTES.get(graph.precision, 4.0)) + cache
+
+
 def needs_low_memory(manifest: Manifest, max_ram: int) -> bool:
     """Whether an artifact fits `max_ram` bytes with the settings of low memory only.
 
@@ -53,7 +70,10 @@ def needs_low_memory(manifest: Manifest, max_ram: int) -> bool:
         UsageError: it does not fit at all.
     """
     encoder, decoder = (manifest.graph(name).precision for name in ("encoder", "decoder"))
-    usual, least = (transcription_memory(manifest.dimensions, encoder, decoder, low) for low in (False, True))
+    usual, least = (
+        transcription_memory(manifest.dimensions, encoder, decoder, low) + draft_memory(manifest)
+        for low in (False, True)
+    )
     if least > max_ram:
         raise UsageError(
             f"--max-ram {max_ram / 1e6:.0f} MB: this artifact needs about {least / 1e6:.0f} MB; "

@@ -22,7 +22,7 @@ LENGTHS = itertools.cycle((1, 2, 3, 4, 6, 8, 12, 16))
 
 
 @pytest.fixture(scope="module")
-def speech(espeak: None) -> list[NDArray[np.float32]]:
+def speech(espeak: None) -> list[NDArray[np.int16]]:
     shards = (shard_recordings(number) for number in itertools.count(SHARD))
     made = itertools.islice(itertools.chain.from_iterable(shards), RECORDINGS)
     return [recording.samples for recording in made]
@@ -31,7 +31,7 @@ def speech(espeak: None) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight"])
 @pytest.mark.parametrize("draft", ["heads", "shared:1"])
 def test_tokens_are_those_of_single_steps(
-    precision: Precision, draft: str, speech: list[NDArray[np.float32]], tmp_path: Path
+    precision: Precision, draft: str, speech: list[NDArray[np.int16]], tmp_path: Path
 ) -> None:
     """With and without timestamps in turn; fallback stays at temperature 0."""
     options = BuildOptions(precision=precision, draft=draft, gate="off")
@@ -40,7 +40,7 @@ def test_tokens_are_those_of_single_steps(
     for number, samples in enumerate(speech):
         tokens = []
         for speculate in ("off", next(LENGTHS)):
-            chosen = DecodingOptions(temperature=(0.0, 0.0), timestamps=number % 2 == 0, speculate=speculate)  # type: ignore[arg-type]
+            chosen = DecodingOptions(temperature=(0.0, 0.0), timestamps=number % 2 == 0, speculate=speculate)
             segments, info = transcriber.transcribe(samples, chosen, sample_rate=SAMPLE_RATE)
             tokens.append([segment.tokens for segment in segments])
         accepted += info.statistics.speculation.accepted

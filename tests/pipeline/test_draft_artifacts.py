@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from edgewhisper.artifact import HEADS, STEP, load_manifest
 from edgewhisper.bench.speculation import SpeculationBench
 from edgewhisper.errors import UsageError
+from edgewhisper.export.model_file import load_model
 from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.options import BuildOptions, Precision
 from edgewhisper.runtime.contention import Timing
+from edgewhisper.runtime.memory_budget import draft_memory, needs_low_memory, transcription_memory
 from edgewhisper.runtime.options import DecodingOptions, Segment, SpeculationStatistics
 from edgewhisper.runtime.speculation import costs
 from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
@@ -225,3 +227,26 @@ def test_a_draft_that_is_not_wanted_is_not_loaded() -> None:
         raise AssertionError("loaded")
 
     assert speculation_for(DecodingOptions(speculate="off"), load, SpeculationStatistics()) is None
+
+
+def test_a_memory_limit_counts_the_draft(artifact: Artifact, small_checkpoint: Path, tmp_path: Path) -> None:
+    folder = artifact("fp32")
+    manifest = load_manifest(folder)
+    model = load_model(folder / manifest.graph("draft").file)
+    shapes = {name: value.shape.numpy() for name, value in model.graph.initializers.items() if value.shape}
+    weights = 4 * sum(
+        int(np.prod(shape))
+        for name, shape in shapes.items()
+        if len(shape) == 2 and "embed_positions" not in name
+    )
+    cache = sum(
+        4 * int(np.prod([int(size) for size in info.shape[1:]]))
+        for info in manifest.graph("draft").inputs
+        if "_self_" in info.name
+    )
+    assert draft_memory(manifest) == pytest.approx(weights + cache, rel=0.05)
+    plain = load_manifest(build(small_checkpoint, tmp_path / "plain", BuildOptions(), parity=False))
+    assert draft_memory(plain) == 0
+    fits = transcription_memory(manifest.dimensions, "fp32", "fp32", low_memory=False)
+    assert not needs_low_memory(plain, fits)
+    assert needs_low_memory(manifest, fits)
