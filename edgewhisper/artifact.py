@@ -26,7 +26,9 @@ MANIFEST = "manifest.json"
 MEASURED = "measured.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.bin"
-STEP, HEADS = "step", "heads"  # kinds of a draft's graph
+DRAFT = "draft"  # the name of a draft's graph
+STEP, HEADS = "step", "heads"  # kinds of it
+PHRASES = "phrases.npy"  # phrases that are looked up, in place of a draft's graph
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # fits every file system, stays in its folder
 _AGAIN = "build or copy the artifact again"
 
@@ -192,8 +194,10 @@ class Manifest:
         return self.graphs[name]
 
 
-def load_manifest(folder: Path) -> Manifest:
+def load_manifest(folder: Path, *, draft_may_lack: bool = False) -> Manifest:
     """Read and check `folder/manifest.json`; every file it names must be there with the stated size.
+
+    With `draft_may_lack`, not those that only a draft needs, without which speech becomes text too.
 
     Raises:
         ArtifactError: no folder or manifest, not JSON, a missing or mistyped key, a newer major version, a
@@ -215,11 +219,20 @@ def load_manifest(folder: Path) -> Manifest:
     if int(version.split(".")[0]) > int(FORMAT_VERSION.split(".")[0]):
         raise ArtifactError(f"{path}: format {version} is newer than {FORMAT_VERSION}; upgrade edgewhisper")
     manifest: Manifest = parse_json(Manifest, data, str(path))
-    _check(folder, manifest)
+    _check(folder, manifest, draft_files(manifest) if draft_may_lack else frozenset())
     return manifest
 
 
-def _check(folder: Path, manifest: Manifest) -> None:
+def draft_files(manifest: Manifest) -> frozenset[str]:
+    """The names of files that only a draft needs."""
+    graph = manifest.graphs.get(DRAFT)
+    others = {
+        name for key, info in manifest.graphs.items() if key != DRAFT for name in (info.file, *info.weights)
+    }
+    return frozenset({PHRASES, *((graph.file, *graph.weights) if graph else ())} - others)
+
+
+def _check(folder: Path, manifest: Manifest, unchecked: frozenset[str]) -> None:
     where = folder / MANIFEST
     constants = dataclasses.asdict(manifest.dimensions) | dataclasses.asdict(manifest.audio)
     for key, value in constants.items():
@@ -235,13 +248,23 @@ def _check(folder: Path, manifest: Manifest) -> None:
         if name not in hashed:
             raise ArtifactError(f"{where}: a graph uses '{name}', which has no checksum; {_AGAIN}")
     for info in manifest.files:
-        path = folder / info.name
-        if path.is_symlink():
-            raise ArtifactError(f"{path}: is a link, which may lead anywhere; copy the file itself there")
-        if not path.is_file():
-            raise ArtifactError(f"{path}: missing from the artifact; {_AGAIN}")
-        if (size := path.stat().st_size) != info.size:
-            raise IntegrityError(f"{path}: {size} bytes instead of {info.size}; {_AGAIN}")
+        if info.name not in unchecked:
+            check_file(folder, info)
+
+
+def check_file(folder: Path, info: FileInfo) -> None:
+    """Check that a file is there with the stated size.
+
+    Raises:
+        ArtifactError: it is missing, a link or of another size.
+    """
+    path = folder / info.name
+    if path.is_symlink():
+        raise ArtifactError(f"{path}: is a link, which may lead anywhere; copy the file itself there")
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing from the artifact; {_AGAIN}")
+    if (size := path.stat().st_size) != info.size:
+        raise IntegrityError(f"{path}: {size} bytes instead of {info.size}; {_AGAIN}")
 
 
 def sha256_of(path: Path) -> str:

@@ -116,7 +116,7 @@ class SpeculationBench:
         self._decoder.repeat_single_rows = not single_rows_are_exact(
             self._decoder, self._manifest, settings, state
         )
-        draft = DraftLoader(artifact, self._manifest, settings, self._decoder, state)()
+        draft = DraftLoader(artifact, self._manifest, settings, self._decoder, state)(True)
         if draft is None:
             raise UsageError(f"{artifact}: has no draft; build it with --draft")
         self._draft = draft

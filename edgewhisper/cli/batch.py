@@ -1,13 +1,12 @@
 """`edgewhisper transcribe --batch`: recordings together."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Literal, cast
 
 from edgewhisper.errors import AudioError
 from edgewhisper.runtime.options import DecodingOptions, Segment
@@ -19,7 +18,7 @@ from .summary import Totals, describe_info, describe_segment
 if TYPE_CHECKING:
     from edgewhisper.runtime.audio import AudioStream
     from edgewhisper.runtime.pcm import RawFormat
-    from edgewhisper.runtime.transcriber import Transcriber
+    from edgewhisper.runtime.transcriber import Transcriber, Transcript
 
 
 def open_source(source: str, raw: "RawFormat | None", transcriber: "Transcriber") -> "AudioStream":
@@ -59,31 +58,30 @@ def transcribe_together(
     Raises:
         AudioError: the only recording cannot be read.
     """
+    from tqdm import tqdm
+
     started, failed = time.perf_counter(), False
     openers = (partial(open_source, source, raw, transcriber) for source in audio)
-    transcripts = transcriber.transcribe_batch(openers, options, batch=batch)
-    bar = tqdm(
-        zip(transcripts, audio, targets, strict=True),
-        total=len(audio),
-        unit="recording",
-        disable=None,
-        leave=False,
-    )
-    for transcript, source, target in bar:
-        if transcript.error is not None:
-            if len(audio) == 1:
-                raise transcript.error
-            failed = True
-            with bar.external_write_mode(file=sys.stderr):
-                print(f"edgewhisper: error: {transcript.error}", file=sys.stderr)
-            continue
-        assert transcript.info is not None
-        segments = described(transcript.segments) if verbose else transcript.segments
-        with bar.external_write_mode(file=sys.stdout), open_output(target) as output:
-            WRITERS[extension](segments, transcript.info, output)
-        if verbose:
-            print(f"{source}: {describe_info(transcript.info)}", file=sys.stderr)
-        now = time.perf_counter()
-        totals.add(transcript.info, now - started)
-        started = now
+    # On standard output texts come in the order of the recordings, files are written as they are complete.
+    transcripts = transcriber.transcribe_batch(openers, options, batch=batch, ordered=None in targets)
+    bar = tqdm(transcripts, total=len(audio), unit="recording", disable=None, leave=False)
+    with contextlib.closing(cast("Generator[Transcript]", transcripts)):
+        for transcript in bar:
+            target, info = targets[transcript.index], transcript.info
+            segments = described(transcript.segments) if verbose else transcript.segments
+            if info is not None and (transcript.error is None or target is None):
+                with bar.external_write_mode(file=sys.stdout), open_output(target) as output:
+                    WRITERS[extension](segments, info, output)
+            now = time.perf_counter()
+            if transcript.error is not None:
+                if len(audio) == 1:
+                    raise transcript.error
+                failed = True
+                with bar.external_write_mode(file=sys.stderr):
+                    print(f"edgewhisper: error: {transcript.error}", file=sys.stderr)
+            elif info is not None:
+                totals.add(info, now - started)
+                if verbose:
+                    print(f"{audio[transcript.index]}: {describe_info(info)}", file=sys.stderr)
+            started = now
     return failed

@@ -85,10 +85,11 @@ def train_draft(
         torch.manual_seed(_SEED + step)  # so that resumed training sees what uninterrupted training does
         chosen = random.Random(_SEED * 1_000_003 + step).sample(lessons, min(_BATCH, len(lessons)))
         loss = learner.loss([read_lesson(path) for path in chosen])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-        optimizer.step()
+        if loss.requires_grad:  # else the texts of these windows are too short to guess anything
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
+            optimizer.step()
         total, counted, step = total + float(loss.detach()), counted + 1, step + 1
         if step % options.evaluate_every == 0 or step == options.steps:
             acceptance = _acceptance(learner, tested)

@@ -1,6 +1,7 @@
 """What drafts of each kind learn from lessons: cross-entropy on the main model's tokens, divergence from its probabilities."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -98,6 +99,7 @@ class HeadsLearner:
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over all tokens of the texts but the first, each guessed from up to `GUESSES` tokens before."""
+        lessons = [_text_alone(lesson) for lesson in lessons]
         ids, following, cross = _batch(lessons)
         likeliest, logprobs = (
             _padded([getattr(x, name) for x in lessons], ids.shape[1]) for name in ("likeliest", "logprobs")
@@ -123,6 +125,7 @@ class HeadsLearner:
 
     def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
         """Of all guesses that follow right ones or are the first."""
+        lessons = [_text_alone(lesson) for lesson in lessons]
         ids, following, cross = _batch(lessons)
         state = _padded([_hidden(x) for x in lessons], ids.shape[1])
         right = asked = 0
@@ -142,6 +145,20 @@ class HeadsLearner:
 def _wanted(following: torch.Tensor, step: int) -> torch.Tensor:
     """Where a state that began in the text, or just before it, has a token to guess after `step` steps [B, S - step]."""
     return (following[:, step:] != IGNORED) & (following[:, :-step] != IGNORED)
+
+
+def _text_alone(lesson: Lesson) -> Lesson:
+    """A lesson without its prompt but the last token: heads know what was said by the hidden state, not by reading it."""
+    first = lesson.first - 1
+    assert lesson.hidden is not None
+    return replace(
+        lesson,
+        tokens=lesson.tokens[first:],
+        first=1,
+        likeliest=lesson.likeliest[first:],
+        logprobs=lesson.logprobs[first:],
+        hidden=lesson.hidden[first:],
+    )
 
 
 def _hidden(lesson: Lesson) -> NDArray[np.float32]:
@@ -187,7 +204,9 @@ def _learnt(
     ranks: torch.Tensor,
 ) -> torch.Tensor:
     """logits [N, shortlist], next tokens [N], the main model's likeliest tokens [N, L] and their log-probabilities -> the loss."""
-    cross_entropy = F.cross_entropy(logits, ranks[following], ignore_index=IGNORED)
+    targets = ranks[following]
+    known_targets = max(1, int((targets != IGNORED).sum()))
+    cross_entropy = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum") / known_targets
     places = ranks[likeliest]
     known = places != IGNORED
     probabilities = logprobs.exp() * known

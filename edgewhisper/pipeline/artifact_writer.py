@@ -9,6 +9,7 @@ from pathlib import Path
 from edgewhisper import __version__
 from edgewhisper.artifact import (
     MANIFEST,
+    PHRASES,
     TOKENIZER,
     TOKENS,
     BuildInfo,
@@ -19,7 +20,6 @@ from edgewhisper.artifact import (
 )
 from edgewhisper.errors import ArtifactError, BuildError
 from edgewhisper.models.checkpoint import Vocabulary
-from edgewhisper.runtime.speculation.phrases import FILE as PHRASES
 from edgewhisper.runtime.vocabulary import pack_tokens
 
 # The packages whose versions may change the bytes of a graph.

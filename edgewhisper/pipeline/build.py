@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgewhisper.artifact import PHRASES
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.checkpoint import Checkpoint, expected_shapes
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.runtime.processor import host_target
-from edgewhisper.runtime.speculation.phrases import FILE as PHRASES
 
 from .artifact_writer import copy_vocabulary, write_manifest
 from .conversion import Conversion, compares_text, convert, count_steps

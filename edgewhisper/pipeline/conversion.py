@@ -222,7 +222,7 @@ def _observe(
 
 
 def _advance(advance: Callable[[float], None], before: int, runs: int) -> Callable[[int], None]:
-    return lambda done: advance((before + done) / runs)
+    return lambda done: advance(min(1.0, (before + done) / runs))
 
 
 def _conversion_step(plan: Plan, refusals: Sequence[Refusal]) -> str:

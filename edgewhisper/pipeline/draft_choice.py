@@ -23,7 +23,7 @@ def choose_draft(choice: str, checkpoint: Checkpoint) -> Draft:
         UsageError: neither form, or no such draft is bundled.
         CheckpointError: a damaged draft, or one of another model.
     """
-    match = re.fullmatch(r"(shared):([0-9]{1,3})|heads", choice)
+    match = re.fullmatch(r"(shared):([0-9]{1,3})|heads(?::1)?", choice)
     if match is None:
         if not Path(choice).is_dir():
             raise UsageError(

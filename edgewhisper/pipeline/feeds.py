@@ -12,9 +12,12 @@ from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.embedding import TokenEmbedding
 from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.kv_cache import info_type
-from edgewhisper.runtime.session import SessionSettings
+from edgewhisper.runtime.session import SessionSettings, create_session
 
 from .calibration import CalibrationSet
+
+_HEADS_STEPS = 3
+"""Steps in a row that heads are observed in."""
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -40,25 +43,35 @@ def decoder_feeds(
     for window, tokens in zip(calibration.windows, calibration.sequences, strict=True):
         cross = encoder.run(window)
         if decoder is not None:
-            yield _heads_feed(graph, embedding, decoder, cross, tokens)
+            yield from _heads_feeds(folder, graph, embedding, decoder, cross, tokens)
         else:
             yield _decoder_feed(graph, embedding, cross, tokens)
 
 
-def _heads_feed(
-    graph: GraphInfo, embedding: TokenEmbedding, decoder: Decoder, cross: CrossKV, tokens: Sequence[int]
-) -> dict[str, NDArray[Any]]:
-    """The first step after each token but the last, from the decoder's hidden states."""
+def _heads_feeds(
+    folder: Path,
+    graph: GraphInfo,
+    embedding: TokenEmbedding,
+    decoder: Decoder,
+    cross: CrossKV,
+    tokens: Sequence[int],
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Steps after each token but the last: the first from the decoder's hidden states, further ones from the states they give."""
     decoder.reset(cross)
     decoder.run(tokens[:-1])
     assert decoder.hidden is not None
-    embedded = np.zeros((1, len(tokens) - 1, embedding.width), np.float32)
-    embedding.rows(tokens[1:], embedded[0])
     state = decoder.hidden[None].copy()
     decoder.release()
     read = {info.name for info in graph.inputs}
     values = {name: value.numpy() for name, value in cross.values.items() if name in read}
-    return {"inputs_embeds": embedded, "state": state} | values
+    session = create_session(folder, graph, SessionSettings())
+    for step in range(1, min(_HEADS_STEPS, len(tokens) - 1) + 1):
+        embedded = np.zeros((1, len(tokens) - step, embedding.width), np.float32)
+        embedding.rows(tokens[step:], embedded[0])
+        feed = {"inputs_embeds": embedded, "state": state, **values}
+        yield feed
+        (following,) = session.run(["next_state"], feed)
+        state = following[:, :-1]
 
 
 def _decoder_feed(

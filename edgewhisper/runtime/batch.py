@@ -1,7 +1,6 @@
 """Transcription of several recordings together: windows of all of them are decoded in the slots of one decoder."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from .decoding import Decoded
 from .memory import available_memory
 from .memory_budget import transcription_memory
 from .options import DecodingOptions, Segment, TranscriptionInfo
-from .protocols import CrossKV
 from .rules import rules_for
 from .slots import Slots, slot_bytes
 from .transcription import Model, Transcription, Window
@@ -36,40 +34,49 @@ class Transcript:
         segments: those that hold text.
         info: what is known of the recording; None where it could not be opened.
         error: why the recording could not be read to its end; None where it could.
+        index: its place among the recordings, from 0.
     """
 
     segments: tuple[Segment, ...]
     info: TranscriptionInfo | None
     error: AudioError | None = None
+    index: int = 0
 
 
 @dataclass(eq=False)
 class _Recording:
     """A recording that is being transcribed."""
 
+    index: int
     stream: AudioStream | None = None
     transcription: Transcription | None = None
-    windows: "deque[_Place]" = field(default_factory=deque)  # asked for and not taken, in their order
+    places: "deque[_Place]" = field(
+        default_factory=deque
+    )  # windows that were begun and not taken, in their order
     segments: list[Segment] = field(default_factory=list)
     error: AudioError | None = None
     is_read: bool = False  # there are no more windows
 
     @property
     def is_done(self) -> bool:
-        return self.is_read and not self.windows
+        return self.is_read and not self.places
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
 
     def transcript(self) -> Transcript:
         info = None if self.transcription is None else self.transcription.info
-        return Transcript(tuple(self.segments), info, self.error)
+        return Transcript(tuple(self.segments), info, self.error, self.index)
 
 
 @dataclass(eq=False)
 class _Place:
-    """A window of a recording, and its text once it is decoded; keys and values are its own until then."""
+    """A window of a recording, and its text once it is decoded."""
 
     recording: _Recording
+    transcription: Transcription
     window: Window
-    cross: CrossKV | None
     decoded: Decoded | None = None
 
 
@@ -85,65 +92,93 @@ class Batch:
         """Take a loaded model and the number of slots; fewer are used where memory does not suffice."""
         self._model, self._manifest, self._decoder, self._options = model, manifest, decoder, options
         self._rules = rules_for(options, model.tokens, model.audio)
-        self._waiting: deque[_Place] = deque()  # encoded, without a slot
-        self._started = time.perf_counter()
-        self._loop = self._make_loop(count)
+        self._active: list[_Recording] = []
+        self._waiting: deque[_Place] = deque()  # windows without a slot
+        self._count = count
+        self._loop: BatchLoop | None = None  # made by the first window
 
-    @property
-    def count(self) -> int:
-        """Slots in use."""
-        return self._count
-
-    def run(self, openers: Iterable[Opener]) -> Iterator[Transcript]:
-        """Transcribe recordings; each comes as soon as it and those before it are complete.
+    def run(self, openers: Iterable[Opener], ordered: bool = True) -> Iterator[Transcript]:
+        """Transcribe recordings.
 
         Args:
             openers: open one recording each, when its turn comes.
+            ordered: whether a transcript waits for those of the recordings before it.
         """
-        coming = iter(openers)
-        recordings: deque[_Recording] = deque()
-        while True:
-            while self._loop.has_room and self._fill(recordings, coming):
-                pass
-            while recordings and recordings[0].is_done:
-                yield self._closed(recordings.popleft())
-            if not self._loop.jobs and not recordings:
-                return
-            if self._loop.jobs:
-                self._step()
+        coming = enumerate(openers)
+        complete: dict[int, Transcript] = {}
+        following = 0
+        try:
+            while True:
+                going = self._advance(coming)
+                for recording in [recording for recording in self._active if recording.is_done]:
+                    self._active.remove(recording)
+                    recording.close()
+                    complete[recording.index] = recording.transcript()
+                while complete if not ordered else following in complete:
+                    index = following if ordered else next(iter(complete))
+                    yield complete.pop(index)
+                    following += 1
+                if not going and not self._active:
+                    return
+        finally:  # also where nobody wants more
+            for recording in self._active:
+                recording.close()
 
-    def _fill(self, recordings: "deque[_Recording]", coming: Iterator[Opener]) -> bool:
-        """Put a window into a free slot; False where none is to be had now."""
-        place = self._waiting.popleft() if self._waiting else self._next_place(recordings, coming)
-        if place is None:
-            return False
-        assert place.cross is not None
-        transcription = place.recording.transcription
-        assert transcription is not None
-        limit = self._decoder.max_length - len(place.window.prompt)
+    def _advance(self, coming: Iterator[tuple[int, Opener]]) -> bool:
+        """Fill free slots and take a step; False where there was nothing to do. With less memory, again with fewer slots."""
+        try:
+            for recording in self._active:  # what memory did not suffice for last time
+                self._take(recording)
+            loop = self._loop = self._loop or self._make_loop()
+            while loop.has_room and (place := self._next_place(coming)):
+                self._begin(loop, place)
+            if not loop.jobs:
+                return False
+            with self._model.lock:
+                ended = loop.step()
+            for job, decoded in ended:
+                job.owner.decoded = decoded
+            for recording in self._active:
+                self._take(recording)
+        except Exception as error:
+            if self._count == 1 or not is_allocation_failure(error):
+                raise
+            self._shrink()
+        return True
+
+    def _begin(self, loop: BatchLoop, place: _Place) -> None:
+        """Put a window into a free slot; where that fails, it waits for another."""
+        transcription, prompt = place.transcription, place.window.prompt
+        limit = self._decoder.max_length - len(prompt)
         if self._options.max_tokens is not None:
             limit = min(limit, self._options.max_tokens)
         statistics = transcription.info.statistics
-        job = Job(place.window.prompt, self._rules, limit, statistics, self._started, place)
-        self._loop.begin(job, place.cross)
-        place.cross = None
-        return True
+        self._waiting.appendleft(place)
+        loop.begin(
+            Job(prompt, self._rules, limit, statistics, transcription.started, place),
+            transcription.encode(place.window),
+        )
+        self._waiting.popleft()
 
-    def _next_place(self, recordings: "deque[_Recording]", coming: Iterator[Opener]) -> "_Place | None":
-        while True:
-            for recording in recordings:
-                if place := self._window_of(recording):
-                    return place
-            opener = next(coming, None)
-            if opener is None:
-                return None
-            recordings.append(_opened(opener))
+    def _next_place(self, coming: Iterator[tuple[int, Opener]]) -> _Place | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        for recording in self._active:
+            if place := self._window_of(recording):
+                return place
+        for index, opener in coming:
+            recording = _opened(index, opener)
+            self._active.append(recording)
+            if place := self._window_of(recording):
+                return place
+        return None
 
-    def _window_of(self, recording: _Recording) -> "_Place | None":
+    def _window_of(self, recording: _Recording) -> _Place | None:
         transcription = recording.transcription
         if recording.is_read or transcription is None:
             return None
-        if transcription.is_sequential and recording.windows:
+        # A window whose text is known waits for those before it, but not any number of windows.
+        if len(recording.places) >= (1 if transcription.is_sequential else 2 * self._count):
             return None
         try:
             windows = transcription.next_windows(1)
@@ -152,73 +187,65 @@ class Batch:
         if not windows:
             recording.is_read = True
             return None
-        place = _Place(recording, windows[0], windows[0].release())
-        recording.windows.append(place)
+        place = _Place(recording, transcription, windows[0])
+        recording.places.append(place)
         return place
 
-    def _step(self) -> None:
-        try:
-            with self._model.lock:
-                ended = self._loop.step()
-        except Exception as error:
-            if self._count == 1 or not is_allocation_failure(error):
-                raise
-            # What was being decoded begins anew in fewer slots.
-            for job in self._loop.jobs:
-                place: _Place = job.owner
-                place.cross = self._loop.cross(job)
-                self._waiting.append(place)
-            self._loop = self._make_loop(self._count // 2)
-            return
-        for job, decoded in ended:
-            self._take(job, decoded)
+    def _take(self, recording: _Recording) -> None:
+        """Take the windows whose text is known, in their order."""
+        while recording.places and (decoded := recording.places[0].decoded) is not None:
+            place = recording.places[0]
+            transcription = place.transcription
+            unsure = transcription.is_unsure(decoded)  # to be decoded once more, at higher temperatures
+            cross = transcription.encode(place.window) if unsure else None
+            decide = partial(transcription.decide, first=decoded, cross=cross)
+            recording.segments += transcription.take(place.window, decide)
+            recording.places.popleft()
 
-    def _take(self, job: Job, decoded: Decoded) -> None:
-        place: _Place = job.owner
-        recording, place.decoded = place.recording, decoded
-        transcription = recording.transcription
-        assert transcription is not None
-        if transcription.is_unsure(decoded):  # decoded once more, at higher temperatures, when its turn comes
-            place.cross = self._loop.cross(job)
-        while recording.windows and recording.windows[0].decoded is not None:
-            first = recording.windows.popleft()
-            decide = partial(transcription.decide, first=first.decoded, cross=first.cross)
-            recording.segments += transcription.take(first.window, decide)
+    def _shrink(self) -> None:
+        """Go on with half as many slots; what was being decoded begins anew."""
+        if self._loop is not None:
+            self._waiting.extend(job.owner for job in self._loop.jobs if job.owner.decoded is None)
+            self._loop = None  # its memory is free before the next one's is taken
+        self._count //= 2
+        _LOG.warning("memory does not suffice for so many windows at once; going on with %d", self._count)
 
-    def _make_loop(self, count: int) -> BatchLoop:
-        positions = self._manifest.dimensions.max_source_positions
-        while True:
-            try:
-                slots = Slots(self._decoder, count, positions)
-            except Exception as error:
-                if count == 1 or not is_allocation_failure(error):
-                    raise
-                count //= 2
-                _LOG.warning("memory does not suffice for so many windows at once; going on with %d", count)
-                continue
-            self._count = count
-            return BatchLoop(slots, self._model.tokens, self._decoder.head_size)
-
-    def _closed(self, recording: _Recording) -> Transcript:
-        if recording.stream is not None:
-            recording.stream.close()
-        return recording.transcript()
+    def _make_loop(self) -> BatchLoop:
+        slots = Slots(self._decoder, self._count, self._manifest.dimensions.max_source_positions)
+        return BatchLoop(slots, self._model.tokens, self._decoder.head_size)
 
 
-def _opened(opener: Opener) -> _Recording:
+def _opened(index: int, opener: Opener) -> _Recording:
     try:
         stream, transcription = opener()
     except AudioError as error:
-        return _Recording(error=error, is_read=True)
-    return _Recording(stream, transcription)
+        return _Recording(index, error=error, is_read=True)
+    return _Recording(index, stream, transcription)
 
 
 def is_allocation_failure(error: Exception) -> bool:
     """Whether memory did not suffice; ONNX Runtime says so in words."""
     words = str(error).lower()
+    if isinstance(error, ValueError) and "array is too big" in words:
+        return True
     return isinstance(error, MemoryError) or any(
         x in words for x in ("bad_alloc", "bad allocation", "allocate memory")
     )
+
+
+def one_by_one(openers: Iterable[Opener]) -> Iterator[Transcript]:
+    """Transcripts of recordings that are not decoded together."""
+    for index, opener in enumerate(openers):
+        recording = _opened(index, opener)
+        try:
+            if recording.transcription is not None:
+                for segment in recording.transcription.segments():
+                    recording.segments.append(segment)
+        except AudioError as error:
+            recording.error = error
+        finally:
+            recording.close()
+        yield recording.transcript()
 
 
 def batch_size(manifest: Manifest, max_ram: int | None) -> int:

@@ -18,7 +18,7 @@ from .sampling import Greedy, probability
 from .slots import Slots
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A window to be decoded.
 
@@ -37,16 +37,18 @@ class Job:
     statistics: Statistics
     started: float
     owner: Any
-    slot: int = field(init=False)
     text: Text = field(init=False)
-    read: int = field(init=False)
+    read: int = field(init=False)  # tokens in the cache
+    start: int = field(
+        init=False
+    )  # where the prompt has its last <|startoftranscript|>, after which silence is judged
     no_speech_prob: float = field(init=False)
 
-    def restart(self, tokens: TokenIds, slot: int) -> None:
-        """Begin, or begin anew, in a slot."""
-        self.slot = slot
+    def restart(self, tokens: TokenIds) -> None:
+        """Begin, or begin anew."""
         self.text = Text(self.limit, tokens.end_of_text)
         self.read, self.no_speech_prob = 0, 0.0
+        self.start = len(self.prompt) - 1 - list(reversed(self.prompt)).index(tokens.start_of_transcript)
 
 
 class BatchLoop:
@@ -57,49 +59,46 @@ class BatchLoop:
         self._slots = slots
         self._tokens = tokens
         self._chooser = Greedy(vocab_size)
-        self._jobs: list[Job | None] = [None] * slots.count
-
-    @property
-    def jobs(self) -> list[Job]:
-        """Those that are being decoded."""
-        return [job for job in self._jobs if job is not None]
+        self.jobs: list[Job] = []
+        """Those that are being decoded; each has the slot of its place here."""
 
     @property
     def has_room(self) -> bool:
         """Whether a slot is free."""
-        return None in self._jobs
+        return len(self.jobs) < self._slots.count
 
     def begin(self, job: Job, cross: CrossKV) -> None:
         """Put a job into a free slot, with its window's keys and values."""
-        slot = self._jobs.index(None)
-        self._slots.fill(slot, cross)
-        job.restart(self._tokens, slot)
-        self._jobs[slot] = job
-
-    def cross(self, job: Job) -> CrossKV:
-        """A copy of a job's keys and values; of one that has ended only until another begins."""
-        return self._slots.cross(job.slot)
+        self._slots.fill(len(self.jobs), cross)
+        job.restart(self._tokens)
+        self.jobs.append(job)
 
     def step(self) -> list[tuple[Job, Decoded]]:
         """One token for every job; returns those that end with it."""
         started = time.perf_counter()
-        running = self.jobs
-        tokens = [0 if job is None else self._next(job) for job in self._jobs]
-        lengths = [0 if job is None else job.read for job in self._jobs]
-        rows = self._slots.step(tokens, lengths)
-        ended: list[tuple[Job, Decoded]] = []
-        for slot, job in enumerate(self._jobs):
-            if job is not None and self._took(job, rows[slot]):
-                self._jobs[slot] = None
-                ended.append((job, job.text.decoded(job.no_speech_prob, 0.0)))
+        running = list(self.jobs)
+        rows = self._slots.step([self._next(job) for job in running], [job.read for job in running])
+        ended = [job for job, row in zip(running, rows, strict=True) if self._took(job, row)]
+        for job in ended:
+            self._leave(job)
         share = (time.perf_counter() - started) / len(running)
         for job in running:
             job.statistics.decoder_seconds += share
-        return ended
+        for job in ended:
+            job.statistics.tokens += len(job.text.tokens) + (not job.text.is_full)
+        return [(job, job.text.decoded(job.no_speech_prob, 0.0)) for job in ended]
+
+    def _leave(self, job: Job) -> None:
+        """Make room; the last job takes the place."""
+        place, last = self.jobs.index(job), len(self.jobs) - 1
+        if place != last:
+            self._slots.move(last, place)
+            self.jobs[place] = self.jobs[last]
+        self.jobs.pop()
 
     def _took(self, job: Job, row: Floats) -> bool:
         """Take a row of logits; returns whether the job's text has ended."""
-        if job.read == self._start(job) and self._tokens.no_speech is not None:
+        if job.read == job.start and self._tokens.no_speech is not None:
             job.no_speech_prob = probability(row, self._tokens.no_speech)
         job.read += 1
         if job.read < len(job.prompt):
@@ -107,14 +106,9 @@ class BatchLoop:
         for rule in job.rules:
             rule.apply(row, job.text.tokens)
         job.text.add(*self._chooser.choose(row))
-        job.statistics.tokens += 1
         if job.statistics.first_token_seconds is None:
             job.statistics.first_token_seconds = time.perf_counter() - job.started
         return job.text.ended
 
     def _next(self, job: Job) -> int:
         return job.prompt[job.read] if job.read < len(job.prompt) else job.text.tokens[-1]
-
-    def _start(self, job: Job) -> int:
-        """Where the prompt has its last <|startoftranscript|>, after which silence is judged."""
-        return len(job.prompt) - 1 - list(reversed(job.prompt)).index(self._tokens.start_of_transcript)

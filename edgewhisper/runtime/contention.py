@@ -55,9 +55,13 @@ def timed() -> Iterator[Timing]:
 
 
 def _threads() -> dict[str, tuple[float, float]]:
-    """Thread -> seconds it ran and seconds it waited to run (/proc/PID/task/TID/schedstat)."""
+    """Thread -> seconds it ran and seconds it waited to run (/proc/PID/task/TID/schedstat); none where the system does not tell."""
     found = {}
-    for thread in Path("/proc/self/task").iterdir():
+    try:
+        threads = list(Path("/proc/self/task").iterdir())
+    except OSError:
+        return {}
+    for thread in threads:
         try:
             ran, waited, _ = (thread / "schedstat").read_text().split()
         except (OSError, ValueError):
@@ -67,7 +71,9 @@ def _threads() -> dict[str, tuple[float, float]]:
 
 
 def _stolen_seconds() -> float:
-    """Seconds stolen from a processor since boot, mean of all (eighth figure of /proc/stat's first line)."""
-    with open("/proc/stat") as stat:
-        ticks = int(stat.readline().split()[8])
-    return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+    """Seconds stolen from a processor since boot, mean of all (eighth figure of /proc/stat's first line); 0 where nobody tells."""
+    try:
+        ticks = int(Path("/proc/stat").read_text().splitlines()[0].split()[8])
+        return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0

@@ -17,7 +17,7 @@ from .onnxruntime_import import onnxruntime
 from .session import SessionSettings, create_session, memory_device
 
 # Bindings of up to this many tokens are kept for reuse; longer ones are prompts, which come once per window.
-KEPT_TOKENS = 16
+KEPT_TOKENS = 17
 
 
 class Decoder:
@@ -42,7 +42,8 @@ class Decoder:
         self._crossing = [info.name for info in graph.inputs if "_cross_" in info.name]
         self.head_size = int(next(info.shape[-1] for info in graph.outputs if info.name == "logits"))
         """Tokens that a row of logits scores."""
-        self._hidden_width = next((int(info.shape[-1]) for info in graph.outputs if info.name == "hidden"), 0)
+        self.hidden_width = next((int(info.shape[-1]) for info in graph.outputs if info.name == "hidden"), 0)
+        """Of `hidden`; 0 of a graph that does not give it."""
         self.hidden: NDArray[np.float32] | None = None
         """What the head read in the last run, [rows of logits, d]; None of a graph that does not give it. Valid until the next run."""
         self.length = 0
@@ -99,7 +100,7 @@ class Decoder:
         else:
             step = self._step(count, logits_from)
             logits = step.run(tokens, self.length)
-        self.hidden = step.hidden
+        self.hidden = None if step.hidden is None else step.hidden[: len(logits)]
         self.length += count
         return logits
 
@@ -115,7 +116,7 @@ class Decoder:
                 cross,
                 self._embedding,
                 count,
-                (logits_from, self.head_size, self._hidden_width),
+                (logits_from, self.head_size, self.hidden_width),
                 self._copies_inputs,
             )
             if count <= KEPT_TOKENS:

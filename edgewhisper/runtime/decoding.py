@@ -126,13 +126,14 @@ class DecodingLoop:
                 proposed = speculation.propose(text.tokens, limit - len(text.tokens) - 1, hidden)
             before, started = decoder.length, time.perf_counter()
             rows = decoder.run((text.tokens[-1], *proposed), 0)
+            taken = time.perf_counter() - started
             accepted = self._take(text, rows, proposed, chooser)
             if decoder.hidden is not None:
                 hidden = decoder.hidden[accepted]
             if proposed:
                 decoder.rollback(before + 1 + accepted)
                 assert speculation is not None
-                speculation.learn(len(proposed), accepted, time.perf_counter() - started)
+                speculation.learn(len(proposed), accepted, taken)
         return text.decoded(prefilled.no_speech_prob, temperature)
 
     def _take(self, text: "Text", rows: Floats, proposed: Sequence[int], chooser: TokenChooser) -> int:
@@ -177,6 +178,11 @@ class Text:
             return
         self.tokens.append(token)
         self.ended = len(self.tokens) >= self._limit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it ended without end of text."""
+        return len(self.tokens) >= self._limit
 
     def decoded(self, no_speech_prob: float, temperature: float) -> Decoded:
         """The outcome, with what is known of it."""

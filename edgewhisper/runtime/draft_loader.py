@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewhisper.artifact import HEADS, STEP, Manifest
+from edgewhisper.artifact import DRAFT, HEADS, PHRASES, STEP, Manifest, check_file, draft_files
 from edgewhisper.errors import ArtifactError
 
 from .decoder import Decoder
@@ -19,12 +19,11 @@ from .speculation.drafter import Drafter
 from .speculation.heads import HeadsDrafter
 from .speculation.lookup import LookupDrafter
 from .speculation.model import ModelDrafter
-from .speculation.phrases import FILE as PHRASES
 from .speculation.phrases import Phrases
 from .speculation.speculation import Draft
 from .state import DeviceState
+from .verification import verify_files
 
-DRAFT = "draft"
 _LOG = logging.getLogger("edgewhisper")
 
 
@@ -47,33 +46,49 @@ class DraftLoader:
         has_phrases = any(info.name == PHRASES for info in manifest.files)
         self._is_loaded = DRAFT not in manifest.graphs and not has_phrases
         self._draft: Draft | None = None
+        self._is_exact = True
 
-    def __call__(self) -> Draft | None:
-        """The draft; the decoder's sequence is lost the first time."""
-        if not self._is_loaded:
-            self._is_loaded = True
-            try:
-                self._draft = _load(*self._from)
-            except Exception as error:  # ONNX Runtime's have no common base
-                _LOG.warning("%s; decoding goes on without a draft", str(error).splitlines()[0])
+    def __call__(self, although_inexact: bool) -> Draft | None:
+        """The draft; the decoder's sequence is lost.
+
+        None where steps of several tokens have other bits than single ones, unless `although_inexact`.
+        """
+        if self._is_loaded:
+            return self._draft if although_inexact or self._is_exact else None
+        _, manifest, settings, decoder, state = self._from
+        self._is_exact = steps_are_exact(decoder, manifest, settings, state)
+        if not (although_inexact or self._is_exact):
+            return None
+        self._is_loaded = True
+        try:
+            self._draft = _load(*self._from)
+        except Exception as error:  # ONNX Runtime's have no common base
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            _LOG.warning("%s; decoding goes on without a draft", line)
         return self._draft
 
 
 def _load(
     folder: Path, manifest: Manifest, settings: SessionSettings, decoder: Decoder, state: DeviceState
 ) -> Draft:
-    exact = steps_are_exact(decoder, manifest, settings, state)
+    names = draft_files(manifest)
+    files = [info for info in manifest.files if info.name in names]
+    for info in files:
+        check_file(folder, info)
+    verify_files(folder, files, state)
     if DRAFT not in manifest.graphs:
-        phrases = Phrases.read(folder / PHRASES)
-        return Draft(
-            partial(LookupDrafter, phrases), step_costs(decoder, None, manifest, settings, state), exact
-        )
+        phrases = Phrases.read(folder / PHRASES, manifest.dimensions.vocab_size)
+        return Draft(partial(LookupDrafter, phrases), step_costs(decoder, None, manifest, settings, state))
     graph = manifest.graph(DRAFT)
     tokens = np.array(graph.head_tokens or (), np.int64)
     known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
     draft: Decoder | Heads
     drafter: Callable[[], Drafter]
     if graph.kind == HEADS:
+        if decoder.hidden_width == 0:
+            raise ArtifactError(
+                f"{folder / graph.file}: goes on from what decoder.onnx does not give; build the artifact again"
+            )
         draft = heads = Heads(folder, manifest, settings, DRAFT)
         drafter = partial(HeadsDrafter, heads, tokens)
     else:
@@ -82,4 +97,4 @@ def _load(
     if graph.kind not in (STEP, HEADS) or len(tokens) != draft.head_size or not known.all():
         raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
     costs = step_costs(decoder, draft, manifest, settings, state)
-    return Draft(drafter, costs, exact)
+    return Draft(drafter, costs)

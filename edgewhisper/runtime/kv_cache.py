@@ -17,13 +17,13 @@ class KVCache:
     tokens are never read, so tokens are taken back by lowering that number.
     """
 
-    def __init__(self, graph: GraphInfo, device: str = "cpu", sequences: int = 1) -> None:
-        """Allocate the buffers of some sequences in the memory of `device`, "cpu" or "cuda"."""
+    def __init__(self, graph: GraphInfo, device: str = "cpu") -> None:
+        """Allocate the buffers in the memory of `device`, "cpu" or "cuda"."""
         pasts = [info for info in graph.inputs if info.name.startswith("past_") and "_self_" in info.name]
-        self._past = _buffers(pasts, device, sequences)
+        self._past = _buffers(pasts, device)
         self.is_in_place = graph.ops == "fused"
         """Whether past and present are one buffer, which is bound once."""
-        self._present = self._past if self.is_in_place else _buffers(pasts, device, sequences)
+        self._present = self._past if self.is_in_place else _buffers(pasts, device)
         # The last row takes what a single row is repeated into; see the decoder graph.
         self.capacity = int(pasts[0].shape[2]) - 1
 
@@ -44,16 +44,13 @@ def info_type(info: TensorInfo) -> np.dtype[Any]:
     return np.dtype({"float": "float32", "float16": "float16", "int8": "int8"}[info.dtype])
 
 
-def _buffers(pasts: list[TensorInfo], device: str, sequences: int) -> dict[str, Any]:
+def _buffers(pasts: list[TensorInfo], device: str) -> dict[str, Any]:
     from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
     return {
-        info.name.removeprefix("past_"): from_numpy(
-            np.zeros((sequences, *_shape(info)), info_type(info)), device, 0
-        )
+        info.name.removeprefix("past_"): from_numpy(np.zeros(_shape(info), info_type(info)), device, 0)
         for info in pasts
     }
 
 
 def _shape(info: TensorInfo) -> tuple[int, ...]:
-    """Of one sequence."""
-    return tuple(int(dim) for dim in info.shape[1:])
+    return (1, *(int(dim) for dim in info.shape[1:]))

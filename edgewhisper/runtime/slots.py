@@ -12,7 +12,7 @@ from edgewhisper.artifact import GraphInfo, ModelDimensions
 from .decoder import Decoder
 from .embedding import TokenEmbedding
 from .encoder import CrossKV
-from .kv_cache import KVCache, info_type
+from .kv_cache import info_type
 from .onnxruntime_import import onnxruntime
 
 
@@ -20,7 +20,7 @@ class Slots:
     """Room for some sequences, each with its keys and values and its length, in the session of a decoder.
 
     A slot is filled with another sequence while the others go on. All are one step of the graph, which reads its weights once
-    for all of them. Slots that are not in use cost next to nothing.
+    for all of them. Sequences lie in the first slots, so that a step is only as large as there are sequences.
     """
 
     def __init__(self, decoder: Decoder, count: int, positions: int) -> None:
@@ -28,61 +28,70 @@ class Slots:
         graph = decoder.graph
         self.count = count
         self._session = decoder.session
+        self._gives_hidden = any(info.name == "hidden" for info in graph.outputs)
         self._embedding = TokenEmbedding(decoder.folder, graph)
-        self._cache = KVCache(graph, sequences=count)
-        self._embedded = np.zeros((count, 1, self._embedding.width), np.float32)
-        self._position_ids = np.zeros((count, 1), np.int64)
-        self._seqlens_k = np.zeros(count, np.int32)
-        self._total_length = np.zeros((), np.int32)
-        self._logits = np.zeros((count, 1, decoder.head_size), np.float32)
-        self._cross = {
+        self._kept = {
             info.name: np.zeros((count, *_sizes(info.shape[1:], positions)), info_type(info))
             for info in graph.inputs
-            if "_cross_" in info.name
+            if info.name.startswith("past_")
         }
-        inputs = {
-            "inputs_embeds": self._embedded, "position_ids": self._position_ids, "seqlens_k": self._seqlens_k,
-            "total_sequence_length": self._total_length, "logits_from": np.zeros((), np.int64), **self._cross,
-        }  # fmt: skip
-        from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
-        self._binding: Any = self._session.io_binding()
-        self._values = {name: from_numpy(array) for name, array in inputs.items()}
-        for name, value in self._values.items():
-            self._binding.bind_ortvalue_input(name, value)
-        self._binding.bind_ortvalue_output("logits", from_numpy(self._logits))
-        if any(info.name == "hidden" for info in graph.outputs):
-            self._binding.bind_output("hidden")
-        self._cache.bind(self._binding)
+        self._inputs: dict[str, NDArray[Any]] = {
+            "inputs_embeds": np.zeros((count, 1, self._embedding.width), np.float32),
+            "position_ids": np.zeros((count, 1), np.int64),
+            "seqlens_k": np.zeros(count, np.int32),
+        }
+        self._total_length, self._logits_from = np.zeros((), np.int32), np.zeros((), np.int64)
+        self._logits = np.zeros((count, 1, decoder.head_size), np.float32)
+        self._bindings: dict[int, Any] = {}
 
     def fill(self, slot: int, cross: CrossKV) -> None:
         """Copy the encoder's output for a window into a slot."""
-        for name, buffer in self._cross.items():
-            buffer[slot] = cross.values[name].numpy()[0]
+        for name, buffer in self._kept.items():
+            if "_cross_" in name:
+                buffer[slot] = cross.values[name].numpy()[0]
 
-    def cross(self, slot: int) -> CrossKV:
-        """A copy of what a slot was filled with."""
-        from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
-        return CrossKV(
-            {name: from_numpy(buffer[slot : slot + 1].copy()) for name, buffer in self._cross.items()}
-        )
+    def move(self, slot: int, to: int) -> None:
+        """Move a sequence into another slot."""
+        for buffer in self._kept.values():
+            buffer[to] = buffer[slot]
 
     def step(self, tokens: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
-        """Append a token to each slot's sequence.
+        """Append a token to each of the first sequences.
 
         Args:
-            tokens: of each slot; any where it is not in use.
-            lengths: tokens that each slot's cache holds, 0 where it is not in use.
+            tokens: of each sequence [S].
+            lengths: tokens that each one's cache holds [S].
 
         Returns:
-            Logits [count, vocab] after the tokens; valid until the next call, and may be written to.
+            Logits [S, vocab] after the tokens; valid until the next call, and may be written to.
         """
-        self._embedding.rows(tokens, self._embedded[:, 0])
-        self._position_ids[:, 0] = lengths
-        self._seqlens_k[:] = lengths
+        count = len(tokens)
+        self._embedding.rows(tokens, self._inputs["inputs_embeds"][:count, 0])
+        self._inputs["position_ids"][:count, 0] = lengths
+        self._inputs["seqlens_k"][:count] = lengths
         self._total_length[...] = max(lengths) + 1
-        self._session.run_with_iobinding(self._binding)
-        logits: NDArray[np.float32] = self._logits[:, 0]
+        if count not in self._bindings:
+            self._bindings[count] = self._bind(count)
+        self._session.run_with_iobinding(self._bindings[count][0])
+        logits: NDArray[np.float32] = self._logits[:count, 0]
         return logits
+
+    def _bind(self, count: int) -> tuple[Any, list[Any]]:
+        """A binding of the first slots, and what must live as long."""
+        from_numpy = onnxruntime().OrtValue.ortvalue_from_numpy
+        binding, values = self._session.io_binding(), []
+        arrays = {name: array[:count] for name, array in (self._inputs | self._kept).items()}
+        arrays |= {"total_sequence_length": self._total_length, "logits_from": self._logits_from}
+        for name, array in arrays.items():
+            values.append(from_numpy(array))
+            binding.bind_ortvalue_input(name, values[-1])
+            if name.startswith("past_") and "_self_" in name:  # attention writes the new rows in place
+                binding.bind_ortvalue_output(name.replace("past_", "present_", 1), values[-1])
+        values.append(from_numpy(self._logits[:count]))
+        binding.bind_ortvalue_output("logits", values[-1])
+        if self._gives_hidden:
+            binding.bind_output("hidden")
+        return binding, values
 
 
 def slot_bytes(graph: GraphInfo, dimensions: ModelDimensions) -> int:

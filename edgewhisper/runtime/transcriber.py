@@ -6,19 +6,18 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, load_manifest
+from edgewhisper.artifact import TOKENIZER, TOKENS, Manifest, draft_files, load_manifest
 from edgewhisper.errors import ArtifactError, UsageError
 
 from .audio import AudioStream, open_audio
-from .batch import Batch, Transcript, batch_size
+from .batch import MOST, Batch, Transcript, batch_size, one_by_one
 from .bpe import BytePairEncoder, read_encoder
 from .decoder import Decoder
 from .draft_loader import DraftLoader
@@ -31,7 +30,7 @@ from .processor import target_mismatch
 from .session import SessionSettings
 from .state import DeviceState, state_folder
 from .transcription import Model, Transcription
-from .verification import verify_artifact
+from .verification import verify_files
 from .vocabulary import read_vocabulary
 
 __all__ = ["DecodingOptions", "Segment", "Statistics", "Transcriber", "Transcript", "TranscriptionInfo"]
@@ -80,9 +79,11 @@ class Transcriber:
             names = ", ".join(provider_options)
             raise UsageError(f"provider options ({names}): the provider 'cpu' has none; leave them out")
         folder = Path(artifact)
-        self.manifest: Manifest = load_manifest(folder)
+        self.manifest: Manifest = load_manifest(folder, draft_may_lack=True)
         state = DeviceState(state_folder())
-        verify_artifact(folder, self.manifest, state, again=verify)
+        unchecked = draft_files(self.manifest)  # checked when a draft is loaded
+        files = (info for info in self.manifest.files if info.name not in unchecked)
+        verify_files(folder, files, state, again=verify)
         vocabulary = read_vocabulary(folder / TOKENS, self.manifest.tokens.end_of_text)
         if len(vocabulary) < self.manifest.tokens.end_of_text:
             raise ArtifactError(
@@ -150,6 +151,7 @@ class Transcriber:
         *,
         batch: int | Literal["auto"] = "auto",
         sample_rate: int | None = None,
+        ordered: bool = True,
     ) -> Iterator[Transcript]:
         """Transcribe several recordings together: windows of all of them, and of one where its windows do not depend on each other
         (`timestamps` off), are decoded at once.
@@ -160,34 +162,57 @@ class Transcriber:
         Args:
             audios: as `transcribe` takes them, or what opens a stream; opened when their turn comes.
             options: for all of them; the first temperature must be 0.
-            batch: windows at once; "auto" are as many as fit `max_ram`, or half of the memory that is free. Halved while memory does
-                not suffice.
+            batch: windows at once; "auto" are as many as fit `max_ram`, or half of the memory that is free, and one by one where
+                there are no batches. Halved while memory does not suffice.
             sample_rate: of arrays, in Hz.
+            ordered: whether a transcript waits for those of the recordings before it.
 
         Returns:
-            A transcript of each recording in turn, as soon as it and those before it are complete. A recording that cannot be read
-            does not stop the others: its transcript has the error, and the segments before it.
+            A transcript of each recording, as soon as it is complete. A recording that cannot be read does not stop the others: its
+            transcript has the error, and the segments before it.
 
         Raises:
             UsageError: options that this model does not have, or that windows cannot be decoded with together; a provider or an
-                artifact without batches.
+                artifact without batches; one recording instead of several.
         """
-        options = replace(options or DecodingOptions(), speculate="off")
+        options = options or DecodingOptions()
         check_options(options, self._model.tokens, self._model.dimensions)
-        if options.temperatures[0] > 0:
-            raise UsageError(
-                "batches are decoded greedily: begin with temperature 0, or transcribe one by one"
-            )
+        single: object = audios
+        if isinstance(single, (str, os.PathLike, np.ndarray)):
+            raise UsageError("one recording given to transcribe_batch; put it into a list")
+        given: object = batch
+        if given != "auto" and (isinstance(given, bool) or not isinstance(given, Integral) or given < 1):
+            raise UsageError(f"batch {batch!r}: must be auto, or a whole number of 1 or more")
+        openers = (self._opener(audio, options, sample_rate) for audio in audios)
+        reason = self._why_one_by_one(options)
+        count = 1
+        if reason is None:
+            fitting = batch_size(self.manifest, self._max_ram)
+            count = fitting if batch == "auto" else min(batch, fitting if self._max_ram else MOST)
+        elif batch != "auto":
+            raise UsageError(f"batch {batch}: {reason}; transcribe one by one")
+        if count == 1:
+            return one_by_one(openers)
+        return Batch(self._model, self.manifest, self._decoder, options, count).run(openers, ordered)
+
+    def _why_one_by_one(self, options: DecodingOptions) -> str | None:
+        """Why there are no batches; None where there are."""
         graph = self.manifest.graph("decoder")
         if self._settings.provider != "cpu" or graph.ops != "fused":
-            raise UsageError(
-                "batches are for provider cpu and fused graphs; transcribe one by one, or build without --ops portable"
-            )
-        if batch != "auto" and (isinstance(batch, bool) or batch < 1):
-            raise UsageError(f"batch {batch}: must be auto, or a whole number of 1 or more")
-        count = batch_size(self.manifest, self._max_ram) if batch == "auto" else batch
-        openers = (partial(self._open, audio, options, sample_rate) for audio in audios)
-        return Batch(self._model, self.manifest, self._decoder, options, count).run(openers)
+            return "batches are for provider cpu and fused graphs"
+        if graph.precision == "int8-dynamic" and not options.allow_inexact:
+            return "one range is measured for all windows in dynamic INT8, so that texts would depend on each other"
+        if options.temperatures[0] > 0:
+            return "batches are decoded greedily, with temperature 0 first"
+        if not isinstance(options.speculate, str) or options.hypothesis is not None:
+            return "nothing is guessed in batches"
+        return None
+
+    def _opener(
+        self, audio: Audio | Callable[[], AudioStream], options: DecodingOptions, sample_rate: int | None
+    ) -> Callable[[], tuple[AudioStream, Transcription]]:
+        rate = sample_rate if isinstance(audio, np.ndarray) else None
+        return lambda: self._open(audio, options, rate)
 
     def _open(
         self,

@@ -13,10 +13,14 @@ from .language import detect_language, language_code
 from .longform import TimedTokens, WindowReader, WindowSegments, seconds_per_frame, split_window
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
 from .prompt import Context, previous_text_limit, start_sequence
-from .protocols import CrossKV, Decoder, Encoder, FeatureSource
+from .protocols import CrossKV, Decoder, Encoder, FeatureSource, Floats
 from .rules import rules_for
-from .speculation.speculation import Draft, speculation_for
+from .speculation.speculation import DraftSource, speculation_for
 from .vocabulary import Vocabulary
+
+
+def _no_draft(although_inexact: bool) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,12 @@ class Model:
     dimensions: ModelDimensions
     tokens: TokenIds
     audio: AudioSettings
-    load_draft: Callable[[], Draft | None] = lambda: (
-        None
-    )  # called under the lock; what it measures takes the decoder
+    load_draft: DraftSource = _no_draft  # called under the lock; what it measures takes the decoder
     # Held for one window: the decoder has one cache.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(eq=False)
 class Window:
     """A window to be decoded.
 
@@ -43,16 +46,15 @@ class Window:
         frame: where it begins.
         frames: how many of its frames count.
         prompt: the tokens before its text.
+        log_mel: its frames, [n_mels, n_frames].
+        cross: its keys and values, tens of megabytes, where it was encoded before.
     """
 
-    def __init__(self, frame: int, frames: int, prompt: tuple[int, ...], cross: CrossKV) -> None:
-        self.frame, self.frames, self.prompt = frame, frames, prompt
-        self._cross: CrossKV | None = cross
-
-    def release(self) -> CrossKV:
-        """Its keys and values, tens of megabytes, which are the caller's now."""
-        cross, self._cross = self._cross, None
-        return cross
+    frame: int
+    frames: int
+    prompt: tuple[int, ...]
+    log_mel: Floats
+    cross: CrossKV | None = None
 
 
 class Transcription:
@@ -60,6 +62,7 @@ class Transcription:
 
     Attributes:
         info: what is known so far; kept up to date while the segments are taken.
+        started: `time.perf_counter()` when the caller began to open the recording.
     """
 
     def __init__(
@@ -111,11 +114,13 @@ class Transcription:
             limit=previous_text_limit(model.dimensions),
             timestamp_begin=model.tokens.timestamp_begin,
         )
-        self._first_window: tuple[CrossKV, int] | None = None  # encoded for language detection
+        self._start: Sequence[int] = ()
+        self._first_window: Window | None = None  # encoded for language detection
         language, probability = self._language()
         self.info = TranscriptionInfo(language, probability, self._duration(), statistics=statistics)
         self._start = start_sequence(options, model.tokens, language)
         self._frame = 0
+        self.started = started
 
     def segments(self) -> Iterator[Segment]:
         """The segments that hold text, each as soon as its window is decoded."""
@@ -128,23 +133,31 @@ class Transcription:
         return self._options.timestamps or self._options.condition_on_previous_text
 
     def next_windows(self, most: int) -> list[Window]:
-        """The next windows, encoded; none after the end. A sequential transcription gives one, and the next when that was taken."""
+        """The next windows; none after the end. A sequential transcription gives one, and the next when that was taken."""
         windows: list[Window] = []
         while len(windows) < (1 if self.is_sequential else most):
-            encoded = self._encoded_window(self._frame)
-            if encoded is None:
+            window = self._window(self._frame)
+            if window is None:
                 self.info.duration = self._features.duration
                 break
-            windows.append(Window(self._frame, encoded[1], self._prompt(), encoded[0]))
+            windows.append(window)
             if not self.is_sequential:
-                self._frame += encoded[1]
+                self._frame += window.frames
         return windows
 
-    def take(self, window: Window, decode: Callable[[Window], WindowText]) -> list[Segment]:
-        """The segments of a window that hold text; windows come in their order.
+    def encode(self, window: Window) -> CrossKV:
+        """A window's keys and values, which are the caller's."""
+        if window.cross is not None:
+            cross, window.cross = window.cross, None
+            return cross
+        started = time.perf_counter()
+        with self._model.lock:
+            cross = self._model.encoder.run(window.log_mel)
+        self._statistics.encoder_seconds += time.perf_counter() - started
+        return cross
 
-        `decode` gets the window, and nothing else keeps its keys and values when the next one is encoded.
-        """
+    def take(self, window: Window, decode: Callable[[Window], WindowText]) -> list[Segment]:
+        """The segments of a window that hold text; windows come in their order."""
         text = decode(window)
         pieces = self._split(text, window.frames)
         if self.is_sequential:
@@ -159,31 +172,30 @@ class Transcription:
             return language_code(self._options.language, tokens), 1.0
         if len(tokens.languages) < 2:
             return next(iter(tokens.languages), "en"), 1.0
-        self._first_window = self._encoded_window(0)
-        assert self._first_window is not None  # audio without a single sample is an error when it is opened
+        first = self._window(0)
+        assert first is not None  # audio without a single sample is an error when it is opened
+        cross = self.encode(first)
         started = time.perf_counter()
         with self._model.lock:
-            language = detect_language(self._model.decoder, self._first_window[0], tokens)
+            language = detect_language(self._model.decoder, cross, tokens)
             self._model.decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
+        first.cross, self._first_window = cross, first
         return language
 
-    def _encoded_window(self, frame: int) -> tuple[CrossKV, int] | None:
-        """Cross-attention keys and values of the window at `frame`, and its frames; None after the last one."""
+    def _window(self, frame: int) -> Window | None:
+        """The window at `frame`; None after the last one."""
         if frame == 0 and self._first_window is not None:
             window, self._first_window = self._first_window, None
+            window.prompt = self._prompt()
             return window
         started = time.perf_counter()
         features = self._reader.read(frame)
-        read = time.perf_counter()
-        self._statistics.feature_seconds += read - started
+        self._statistics.feature_seconds += time.perf_counter() - started
         if features is None:
             return None
-        with self._model.lock:
-            cross = self._model.encoder.run(features[0])
-        self._statistics.encoder_seconds += time.perf_counter() - read
         self._statistics.windows += 1
-        return cross, features[1]
+        return Window(frame, features[1], self._prompt(), features[0])
 
     def _prompt(self) -> tuple[int, ...]:
         previous = self._context.previous
@@ -192,7 +204,7 @@ class Transcription:
 
     def decode(self, window: Window) -> WindowText:
         """Decode a window."""
-        return self.decide(window, window.release())
+        return self.decide(window, self.encode(window))
 
     def is_unsure(self, first: Decoded) -> bool:
         """Whether a window's text at the first temperature is to be decoded once more."""
@@ -201,7 +213,7 @@ class Transcription:
     def decide(self, window: Window, cross: CrossKV, first: Decoded | None = None) -> WindowText:
         """A window's text; `first` is what the first temperature gave, where somebody else has decoded it.
 
-        `cross` may be None where that is the last word.
+        `cross` may be None where `first` is sure.
         """
         started = time.perf_counter()
         with self._model.lock:

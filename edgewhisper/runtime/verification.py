@@ -1,21 +1,22 @@
 """Checksums of an artifact's files, compared at first use and remembered."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from edgewhisper.artifact import Manifest, verify_file
+from edgewhisper.artifact import FileInfo, verify_file
 
 from .state import DeviceState
 
 _SECTION = "verified"
 
 
-def verify_artifact(folder: Path, manifest: Manifest, state: DeviceState, *, again: bool = False) -> None:
-    """Compare every file with its checksum, except those that were compared before and have not been touched since.
+def verify_files(folder: Path, files: Iterable[FileInfo], state: DeviceState, *, again: bool = False) -> None:
+    """Compare files with their checksums, except those that were compared before and have not been touched since.
 
     Args:
         folder: the artifact.
-        manifest: its manifest.
+        files: of its manifest.
         state: remembers what was compared.
         again: compare all files.
 
@@ -23,7 +24,7 @@ def verify_artifact(folder: Path, manifest: Manifest, state: DeviceState, *, aga
         IntegrityError: a file is damaged.
     """
     verified: dict[str, str] = {}
-    for info in manifest.files:
+    for info in files:
         key = _identity(folder / info.name)
         if again or state.get(_SECTION, key) != info.sha256:
             verify_file(folder, info)

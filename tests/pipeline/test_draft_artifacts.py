@@ -2,9 +2,9 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from edgewhisper.artifact import HEADS, STEP, load_manifest
 from edgewhisper.bench.speculation import SpeculationBench
-from edgewhisper.errors import UsageError
+from edgewhisper.errors import ArtifactError, UsageError
 from edgewhisper.export.model_file import load_model
 from edgewhisper.pipeline.build import build, quantize
+from edgewhisper.pipeline.inspect import inspect
 from edgewhisper.pipeline.options import BuildOptions, Precision
+from edgewhisper.runtime import draft_loader
 from edgewhisper.runtime.contention import Timing
 from edgewhisper.runtime.memory_budget import draft_memory, needs_low_memory, transcription_memory
 from edgewhisper.runtime.options import DecodingOptions, Segment, SpeculationStatistics
 from edgewhisper.runtime.speculation import costs
 from edgewhisper.runtime.speculation.controller import MOST_PROPOSED
+from edgewhisper.runtime.speculation.heads import HeadsDrafter
+from edgewhisper.runtime.speculation.model import ModelDrafter
 from edgewhisper.runtime.speculation.speculation import speculation_for
 from edgewhisper.runtime.transcriber import Transcriber
 
@@ -130,7 +134,7 @@ def test_costs_are_measured_once_for_a_device(
 ) -> None:
     monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
     monkeypatch.setattr(costs, "timed", lambda: nullcontext(Timing()))  # nobody disturbs it
-    first = Transcriber(artifact("fp32"))._model.load_draft()
+    first = Transcriber(artifact("fp32"))._model.load_draft(False)
     assert first is not None
     assert first.costs.rows[0] == 1.0
     assert list(first.costs.rows) == sorted(first.costs.rows)
@@ -139,7 +143,7 @@ def test_costs_are_measured_once_for_a_device(
     (key,) = stored
     stored[key][-3] = 123.0
     (tmp_path / "state.json").write_text(json.dumps({"step_costs": stored}))
-    again = Transcriber(artifact("fp32"))._model.load_draft()
+    again = Transcriber(artifact("fp32"))._model.load_draft(False)
     assert again is not None
     assert again.costs.first == 123.0
 
@@ -149,7 +153,7 @@ def test_costs_that_others_disturbed_are_not_remembered(
 ) -> None:
     monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
     monkeypatch.setattr(costs, "timed", lambda: nullcontext(Timing(waited=0.3)))
-    assert Transcriber(artifact("fp32"))._model.load_draft() is not None
+    assert Transcriber(artifact("fp32"))._model.load_draft(False) is not None
     assert "step_costs" not in json.loads((tmp_path / "state.json").read_text())
 
 
@@ -211,19 +215,73 @@ def test_the_benchmark_imposes_the_acceptance_that_it_is_told(artifact: Artifact
     assert all(gain.speedup > 0 for gain in (never, half, always))
 
 
-def test_where_rows_are_not_exact_auto_guesses_only_if_allowed(artifact: Artifact) -> None:
-    draft = Transcriber(artifact("fp32"))._model.load_draft()
-    assert draft is not None
-    assert draft.is_exact
-    inexact = replace(draft, is_exact=False)
-    for allowed in (False, True):
-        options = DecodingOptions(allow_inexact=allowed)
-        assert (speculation_for(options, lambda: inexact, SpeculationStatistics()) is not None) is allowed
-        assert speculation_for(options, lambda: draft, SpeculationStatistics()) is not None
+def test_where_rows_are_not_exact_auto_guesses_only_if_allowed(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for exact in (True, False):
+        monkeypatch.setattr(draft_loader, "steps_are_exact", lambda *_, exact=exact: exact)
+        load = Transcriber(artifact("fp32"))._model.load_draft
+        for options, guesses in (
+            (DecodingOptions(), exact),
+            (DecodingOptions(allow_inexact=True), True),
+            (DecodingOptions(speculate=3), True),
+            (DecodingOptions(), exact),  # also once it is loaded
+        ):
+            found = speculation_for(options, load, SpeculationStatistics())
+            assert (found is not None) is guesses
+
+
+@pytest.mark.parametrize("method", ["begin", "propose", "end"])
+def test_a_draft_that_fails_while_it_is_used_is_left(
+    artifact: Artifact, sound: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, method: str,
+) -> None:  # fmt: skip
+    plain = segments(
+        Transcriber(artifact("fp32")), sound, DecodingOptions(language="en", temperature=0.0, speculate="off")
+    )
+
+    def failing(self: object, *arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(HeadsDrafter, method, failing)
+    monkeypatch.setattr(ModelDrafter, method, failing)
+    found = segments(
+        Transcriber(artifact("fp32")), sound, DecodingOptions(language="en", temperature=0.0, speculate=3)
+    )
+    assert found == plain
+    assert caplog.text.count("the draft failed (MemoryError); decoding goes on without it") == 1
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "link"])
+def test_a_missing_or_damaged_file_of_the_draft_costs_a_warning(
+    artifact: Artifact,
+    sound: NDArray[np.float32],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(artifact("fp32"), broken)
+    file = broken / "draft.onnx"
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(content[:-10])
+    elif damage == "changed":
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    elif damage == "link":
+        file.symlink_to(artifact("fp32") / "draft.onnx")
+    options = DecodingOptions(language="en", temperature=0.0)
+    found = segments(Transcriber(broken), sound, options)
+    assert "decoding goes on without a draft" in caplog.text
+    assert "draft.onnx" in caplog.text
+    assert found == segments(Transcriber(artifact("fp32")), sound, options)
+    with pytest.raises(ArtifactError, match=r"draft\.onnx"):  # what looks after artifacts says so
+        inspect(broken)
 
 
 def test_a_draft_that_is_not_wanted_is_not_loaded() -> None:
-    def load() -> None:
+    def load(although_inexact: bool) -> None:
         raise AssertionError("loaded")
 
     assert speculation_for(DecodingOptions(speculate="off"), load, SpeculationStatistics()) is None

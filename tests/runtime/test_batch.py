@@ -1,24 +1,27 @@
 """Recordings transcribed together: the texts of one by one, whatever fails meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgewhisper.errors import AudioError, UsageError
-from edgewhisper.pipeline.build import build
+from edgewhisper.pipeline.build import build, quantize
 from edgewhisper.pipeline.options import BuildOptions
 from edgewhisper.runtime import batch as batch_module
+from edgewhisper.runtime.audio import AudioStream, open_audio
 from edgewhisper.runtime.batch import MOST, batch_size, is_allocation_failure
 from edgewhisper.runtime.batch_loop import BatchLoop
 from edgewhisper.runtime.memory_budget import transcription_memory
 from edgewhisper.runtime.options import DecodingOptions, Segment
 from edgewhisper.runtime.slots import Slots, slot_bytes
 from edgewhisper.runtime.transcriber import Transcriber, Transcript
+from edgewhisper.runtime.transcription import Transcription
 from tests.conftest import BundledRecording
 
 GREEDY = DecodingOptions(temperature=0.0, speculate="off")
@@ -50,7 +53,7 @@ def tokens(segments: Sequence[Segment]) -> Tokens:
 
 
 @pytest.mark.parametrize("timestamps", [True, False])
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_text_is_that_of_one_by_one(
     transcriber: Transcriber, some: list[BundledRecording], timestamps: bool, count: int
 ) -> None:
@@ -150,23 +153,34 @@ def test_fewer_windows_at_once_where_memory_does_not_suffice(
     assert "going on with 2" in caplog.text
 
 
-def test_a_step_that_memory_does_not_suffice_for_is_taken_again_with_fewer(
-    transcriber: Transcriber, some: list[BundledRecording], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["encode", "step", "decide"])
+def test_what_memory_does_not_suffice_for_is_done_again_with_fewer_windows(
+    transcriber: Transcriber, some: list[BundledRecording], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
+    """Wherever it fails, nothing is lost or counted twice."""
     paths = [recording.path for recording in some]
-    expected = [tokens(x) for x in one_by_one(transcriber, paths, GREEDY)]
-    step, taken = Slots.step, []
+    options = DecodingOptions(temperature=(0.0, 0.3), logprob_threshold=-0.05, speculate="off")
+    expected = [transcriber.transcribe(path, options) for path in paths]
+    texts = [tokens(list(segments)) for segments, _ in expected]
+    owner: Any = Slots if place == "step" else Transcription
+    whole, taken = getattr(owner, place), list[object]()
 
-    def failing(self: Slots, *arguments: Any) -> Any:
-        taken.append(self.count)
-        if len(taken) in (7, 20):
-            raise RuntimeError("Failed to allocate memory for requested buffer of size 4")
-        return step(self, *arguments)
+    def failing(*arguments: Any, **named: Any) -> Any:
+        if place != "decide" or named["cross"] is not None:
+            taken.append(None)
+            if len(taken) in (2, 5):
+                raise RuntimeError("Failed to allocate memory for requested buffer of size 4")
+        return whole(*arguments, **named)
 
-    monkeypatch.setattr(Slots, "step", failing)
-    together = list(transcriber.transcribe_batch(paths, GREEDY, batch=4))
-    assert [tokens(x.segments) for x in together] == expected
-    assert list(dict.fromkeys(taken)) == [4, 2, 1]
+    monkeypatch.setattr(owner, place, failing)
+    together = list(transcriber.transcribe_batch(paths, options, batch=4))
+    assert len(taken) > 5
+    assert [tokens(x.segments) for x in together] == texts
+    for transcript, (_, info) in zip(together, expected, strict=True):
+        assert transcript.info is not None
+        assert transcript.info.statistics.windows == info.statistics.windows
+        if place != "decide":
+            assert transcript.info.statistics.tokens == info.statistics.tokens
 
 
 def test_other_failures_are_not_taken_for_lack_of_memory(
@@ -195,16 +209,83 @@ def test_auto_takes_what_fits(transcriber: Transcriber, monkeypatch: pytest.Monk
 
 
 def test_what_cannot_be_done_together_is_refused(
-    transcriber: Transcriber, sounds: list[NDArray[np.float32]], tmp_path: Path
+    transcriber: Transcriber, sounds: list[NDArray[np.float32]], demo_artifact: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="begin with temperature 0"):
-        transcriber.transcribe_batch(sounds, DecodingOptions(temperature=0.5))
-    for count in (0, -3, True):
+    for options, words in (
+        (DecodingOptions(temperature=0.5), "with temperature 0 first"),
+        (DecodingOptions(speculate=3), "nothing is guessed in batches"),
+        (DecodingOptions(hypothesis=[1]), "nothing is guessed in batches"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            transcriber.transcribe_batch(sounds, options, batch=2)
+    for count in (0, -3, True, 2.5, "4", None):
         with pytest.raises(UsageError, match="must be auto, or a whole number of 1 or more"):
-            transcriber.transcribe_batch(sounds, GREEDY, batch=count)
+            transcriber.transcribe_batch(sounds, GREEDY, batch=count)  # type: ignore[arg-type]
+    for single in ("speech.wav", Path("speech.wav"), sounds[0]):
+        with pytest.raises(UsageError, match="one recording given to transcribe_batch"):
+            transcriber.transcribe_batch(single, GREEDY)  # type: ignore[arg-type]
+    dynamic = quantize(
+        demo_artifact, tmp_path / "dynamic", BuildOptions(decoder_precision="int8-dynamic", gate="off")
+    )
+    with pytest.raises(UsageError, match="dynamic INT8"):
+        Transcriber(dynamic).transcribe_batch(sounds, GREEDY, batch=2)
     portable = build("demo", tmp_path / "portable", BuildOptions(ops="portable"), parity=False)
+    transcriber = Transcriber(portable)
     with pytest.raises(UsageError, match="batches are for provider cpu and fused graphs"):
-        Transcriber(portable).transcribe_batch(sounds, GREEDY)
+        transcriber.transcribe_batch(sounds, GREEDY, batch=2)
+    # "auto" goes one by one there.
+    found = list(transcriber.transcribe_batch(sounds, GREEDY))
+    assert [tokens(x.segments) for x in found] == [tokens(x) for x in one_by_one(transcriber, sounds, GREEDY)]
+
+
+def test_recordings_are_closed_when_nobody_wants_more(
+    transcriber: Transcriber, some: list[BundledRecording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams: list[AudioStream] = []
+    closed: list[AudioStream] = []
+    close = AudioStream.close
+
+    def noted(self: AudioStream) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(AudioStream, "close", noted)
+
+    def opened(path: Path) -> AudioStream:
+        streams.append(open_audio(path, target_rate=16_000))
+        return streams[-1]
+
+    openers = [partial(opened, recording.path) for recording in some]
+    transcripts = transcriber.transcribe_batch(openers, GREEDY, batch=3)
+    next(transcripts)
+    cast("Generator[Transcript]", transcripts).close()
+    assert streams
+    assert all(stream in closed for stream in streams)
+
+
+def test_transcripts_need_not_wait_for_a_long_recording(
+    transcriber: Transcriber, some: list[BundledRecording]
+) -> None:
+    paths = sorted((recording.path for recording in some), key=lambda path: not path.stem.startswith("long"))
+    together = list(transcriber.transcribe_batch(paths, GREEDY, batch=4, ordered=False))
+    assert together[0].index != 0
+    assert sorted(x.index for x in together) == list(range(len(paths)))
+    single = one_by_one(transcriber, paths, GREEDY)
+    assert all(tokens(x.segments) == tokens(single[x.index]) for x in together)
+
+
+def test_context_prompts_and_limits_are_those_of_one_by_one(
+    transcriber: Transcriber, some: list[BundledRecording]
+) -> None:
+    paths = [recording.path for recording in some][:6]
+    for options in (
+        replace(GREEDY, condition_on_previous_text=True),
+        replace(GREEDY, initial_prompt="Turn on the lights."),
+        replace(GREEDY, max_tokens=5, timestamps=False),
+    ):
+        together = list(transcriber.transcribe_batch(paths, options, batch=3))
+        single = one_by_one(transcriber, paths, options)
+        assert [tokens(x.segments) for x in together] == [tokens(x) for x in single]
 
 
 def test_nothing_to_do_is_no_error(transcriber: Transcriber) -> None:

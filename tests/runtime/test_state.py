@@ -10,7 +10,7 @@ from edgewhisper.artifact import AudioSettings, BuildInfo, FileInfo, Manifest, M
 from edgewhisper.errors import IntegrityError
 from edgewhisper.runtime import verification
 from edgewhisper.runtime.state import FILE, DeviceState, state_folder
-from edgewhisper.runtime.verification import verify_artifact
+from edgewhisper.runtime.verification import verify_files
 from tests.scripted import DIMENSIONS, TOKENS
 
 
@@ -100,40 +100,40 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_files_are_hashed_once(tmp_path: Path, manifest: Manifest, hashed: list[str]) -> None:
     for _ in range(3):
-        verify_artifact(tmp_path, manifest, DeviceState(tmp_path / "state"))
+        verify_files(tmp_path, manifest.files, DeviceState(tmp_path / "state"))
     assert hashed == ["weights.bin", "decoder.onnx"]
 
 
 def test_files_are_hashed_again_when_asked(tmp_path: Path, manifest: Manifest, hashed: list[str]) -> None:
     for _ in range(2):
-        verify_artifact(tmp_path, manifest, DeviceState(tmp_path / "state"), again=True)
+        verify_files(tmp_path, manifest.files, DeviceState(tmp_path / "state"), again=True)
     assert len(hashed) == 4
 
 
 def test_a_file_changed_after_it_was_verified_is_found(tmp_path: Path, manifest: Manifest) -> None:
     state = DeviceState(tmp_path / "state")
-    verify_artifact(tmp_path, manifest, state)
+    verify_files(tmp_path, manifest.files, state)
     path = tmp_path / "weights.bin"
     content = bytearray(path.read_bytes())
     content[7] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
     with pytest.raises(IntegrityError, match=r"weights\.bin: wrong checksum"):
-        verify_artifact(tmp_path, manifest, state)
+        verify_files(tmp_path, manifest.files, state)
 
 
 def test_a_damaged_file_is_not_remembered_as_good(tmp_path: Path, manifest: Manifest) -> None:
     (tmp_path / "weights.bin").write_bytes(b"x" * 1100)
     for _ in range(2):
         with pytest.raises(IntegrityError):
-            verify_artifact(tmp_path, manifest, DeviceState(tmp_path / "state"))
+            verify_files(tmp_path, manifest.files, DeviceState(tmp_path / "state"))
 
 
 def test_a_manifest_with_another_checksum_is_verified_anew(tmp_path: Path, manifest: Manifest) -> None:
     import dataclasses
 
     state = DeviceState(tmp_path / "state")
-    verify_artifact(tmp_path, manifest, state)
+    verify_files(tmp_path, manifest.files, state)
     other = dataclasses.replace(manifest.files[0], sha256="0" * 64)
     with pytest.raises(IntegrityError):
-        verify_artifact(tmp_path, dataclasses.replace(manifest, files=(other,)), state)
+        verify_files(tmp_path, (other,), state)

@@ -87,11 +87,7 @@ class AdaptiveLength:
         if self._gain(best) >= LEAST_GAIN:
             return best
         self._skipped += 1
-        if self._skipped < self._pause:
-            return 0
-        self._skipped = 0
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        return 1
+        return 0 if self._skipped < self._pause else 1  # until something is proposed
 
     def goes_on(self, drafted: int, probability: float) -> bool:
         """Whether the chance that the next token is right too outweighs what it costs."""
@@ -104,8 +100,8 @@ class AdaptiveLength:
         for right in [True] * accepted + [False] * (accepted < proposed):
             self._right = self._right * _MEMORY + right
             self._seen = self._seen * _MEMORY + 1
-        if accepted:
-            self._pause = _PROBE_AFTER
+        self._skipped = 0
+        self._pause = _PROBE_AFTER if accepted else min(2 * self._pause, _LONGEST_PAUSE)
 
     def _gain(self, proposals: int) -> float:
         return expected_gain(self.acceptance, proposals, self._costs)

@@ -41,7 +41,7 @@ def step_costs(
     """
     key = device_key(manifest, settings, "decoder", *(["draft"] if draft is not None else []))
     known = state.get(_SECTION, key)
-    if isinstance(known, list) and len(known) == MOST_PROPOSED + 4 and all(_is_positive(x) for x in known):
+    if isinstance(known, list) and len(known) == MOST_PROPOSED + 4 and all(_is_ratio(x) for x in known):
         return StepCosts(tuple(known[:-3]), *known[-3:])
     cross = random_cross_kv(manifest, random.Random(_SEED), memory_device(settings))
     with timed() as timing:
@@ -56,8 +56,8 @@ def step_costs(
     return costs
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, float) and 0 < value < 1e6
+def _is_ratio(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value < 1e6
 
 
 def _measure(decoder: Decoder, draft: Decoder | Heads | None, cross: CrossKV) -> StepCosts:

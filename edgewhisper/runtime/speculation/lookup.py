@@ -17,6 +17,10 @@ LONGEST, SHORTEST = 4, 2
 """Tokens that must agree; longer agreements go first."""
 
 
+_REMEMBERED = 4000
+"""Tokens of a recording's text that are looked up; then it begins anew, so that memory does not grow with the length."""
+
+
 class TokenMap:
     """Where sequences of tokens occur, and what follows them; of several places the last one counts."""
 
@@ -41,51 +45,56 @@ class TokenMap:
                 self._places[tuple(text[end - length :])] = (text, end)
             text.append(token)
 
-    def follows(self, text: Sequence[int], count: int) -> Sequence[int]:
-        """What came after the longest end of `text` that is known, at most `count` tokens; empty where none is."""
+    def follows(self, text: Sequence[int], count: int) -> tuple[int, Sequence[int]]:
+        """The longest end of `text` that is known, and what came after it: its length, 0 where none is, and at most `count` tokens."""
         for length in range(min(LONGEST, len(text)), SHORTEST - 1, -1):
             place = self._places.get(tuple(text[-length:]))
             if place is not None:
                 found, position = place
-                return found[position : position + count]
-        return ()
+                return length, found[position : position + count]
+        return 0, ()
 
 
 class Known(Protocol):
     """Texts in which sequences can be looked up."""
 
-    def follows(self, text: Sequence[int], count: int) -> Sequence[int]:
-        """What came after the end of `text` there, at most `count` tokens; empty where it is not known."""
+    def follows(self, text: Sequence[int], count: int) -> tuple[int, Sequence[int]]:
+        """How many tokens of the end of `text` are known there, and what came after them, at most `count` tokens."""
         ...
 
 
 class LookupDrafter:
-    """Proposes what followed the last tokens before: in this text, else in the texts known before."""
+    """Proposes what followed the last tokens before: in the recording's text so far or in the texts known before, wherever more agrees."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self._own = TokenMap()
+        self._own, self._length = TokenMap(), 0
         self._text: list[int] = []
         self._prompt_length = 0
 
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
-        """A window begins."""
-        self._own = TokenMap([prompt])
-        self._text = list(prompt)
-        self._prompt_length = len(prompt)
+        """A window begins; the text of those before is remembered."""
+        if self._length > _REMEMBERED:
+            self._own, self._length = TokenMap(), 0
+        self._own.start()
+        self._text, self._prompt_length = [], len(prompt)
+        self._read(prompt)
 
     def propose(
         self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None = None
     ) -> Sequence[int]:
         """The tokens after the last place where the text's end stood."""
-        new = sampled[len(self._text) - self._prompt_length :]
-        self._own.extend(new)
-        self._text += new
-        return self._own.follows(self._text, count) or self._known.follows(self._text, count)
+        self._read(sampled[len(self._text) - self._prompt_length :])
+        own, known = (where.follows(self._text, count) for where in (self._own, self._known))
+        return known[1] if known[0] > own[0] else own[1]
 
     def end(self) -> None:
         """The window is decoded."""
-        self.begin(None, ())
+
+    def _read(self, tokens: Sequence[int]) -> None:
+        self._own.extend(tokens)
+        self._text += tokens
+        self._length += len(tokens)
 
 
 class HypothesisDrafter:
@@ -108,7 +117,7 @@ class HypothesisDrafter:
         if list(sampled) == self._hypothesis[:said]:
             proposed: Sequence[int] = self._hypothesis[said : said + count]
         else:
-            proposed = self._known.follows(sampled, count)
+            _, proposed = self._known.follows(sampled, count)
         return proposed or self._other.propose(sampled, count, patience, hidden)
 
     def end(self) -> None:

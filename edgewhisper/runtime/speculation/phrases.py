@@ -18,7 +18,6 @@ from edgewhisper.errors import ArtifactError
 LONGEST, SHORTEST = 4, 2
 """Tokens before a place that it is ordered by; at least so many must agree."""
 
-FILE = "phrases.npy"
 END = -1
 """Ends each phrase in the corpus; follows nothing and is never proposed."""
 
@@ -54,8 +53,8 @@ class Phrases:
         np.save(path, np.stack([self.tokens, self.order]), allow_pickle=False)
 
     @classmethod
-    def read(cls, path: Path) -> "Phrases":
-        """Map a corpus from a file.
+    def read(cls, path: Path, vocab_size: int) -> "Phrases":
+        """Map a corpus, of tokens below `vocab_size`, from a file.
 
         Raises:
             ArtifactError: it cannot be read, or is damaged.
@@ -71,8 +70,8 @@ class Phrases:
             raise ArtifactError(f"{path}: damaged; build the artifact again")
         return cls(tokens, order)
 
-    def follows(self, text: Sequence[int], count: int) -> Sequence[int]:
-        """What most often came after the longest end of `text` that is known, at most `count` tokens; empty where none is."""
+    def follows(self, text: Sequence[int], count: int) -> tuple[int, Sequence[int]]:
+        """The longest end of `text` that is known, and what most often came after it: its length, 0 where none is, and at most `count` tokens."""
         first, last, depth = 0, len(self.order), 0
         for back in range(1, min(LONGEST, len(text)) + 1):
             found = self._narrowed(first, last, back, text[-back])
@@ -80,17 +79,21 @@ class Phrases:
                 break
             (first, last), depth = found, back
         if depth < SHORTEST:
-            return ()
-        places = self.order[first : min(last, first + _COMPARED)]
+            return 0, ()
+        # Of many places some, from the first to the last, as places with the same tokens before lie together.
+        compared = np.unique(np.linspace(first, last - 1, min(_COMPARED, last - first)).astype(np.int64))
+        places = self.order[compared]
         following = self.tokens[places]
-        values, counts = np.unique(following, return_counts=True)
+        values, counts = np.unique(following[following != END], return_counts=True)
+        if not len(values):
+            return 0, ()
         place = int(places[following == values[counts.argmax()]][-1])
         phrase: list[int] = []
         for token in self.tokens[place : place + count].tolist():
             if token == END:
                 break
             phrase.append(token)
-        return phrase
+        return depth, phrase
 
     def _narrowed(self, first: int, last: int, back: int, token: int) -> tuple[int, int]:
         """Of places first .. last, which agree in `back` - 1 tokens, those whose token `back` before is `token`."""
