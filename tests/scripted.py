@@ -61,8 +61,13 @@ class ScriptedEncoder:
         return self.windows[-1]
 
 
+def hidden_state(tokens: Sequence[int]) -> Floats:
+    """What a decoder that has read `tokens` goes on from."""
+    return np.array([len(tokens), *tokens, *([0] * (80 - len(tokens)))], np.float32)
+
+
 class ScriptedDecoder:
-    """Takes its logits from a script, and notes what it was asked for."""
+    """Takes its logits from a script, and notes what it was asked for. A hidden state is the tokens that it knows, filled up."""
 
     def __init__(self, script: Script, max_length: int = DIMENSIONS.max_target_positions) -> None:
         self._script = script
@@ -70,7 +75,7 @@ class ScriptedDecoder:
         self._tokens: list[int] = []
         self.max_length = max_length
         self.calls: list[tuple[int, ...]] = []
-        self.hidden: None = None
+        self.hidden: Floats | None = None
 
     @property
     def length(self) -> int:
@@ -94,6 +99,7 @@ class ScriptedDecoder:
         before = self.length
         self._tokens += tokens
         rows = range(before + logits_from, self.length)
+        self.hidden = np.stack([hidden_state(self._tokens[: i + 1]) for i in rows])
         return np.stack([self._script(self._cross, tuple(self._tokens[: i + 1])) for i in rows])
 
 

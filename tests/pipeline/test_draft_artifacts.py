@@ -307,4 +307,5 @@ def test_a_memory_limit_counts_the_draft(artifact: Artifact, small_checkpoint: P
     assert draft_memory(plain) == 0
     fits = transcription_memory(manifest.dimensions, "fp32", "fp32", low_memory=False)
     assert not needs_low_memory(plain, fits)
-    assert needs_low_memory(manifest, fits)
+    with pytest.raises(UsageError, match="this artifact needs about"):
+        needs_low_memory(manifest, fits)

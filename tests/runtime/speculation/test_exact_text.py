@@ -34,6 +34,7 @@ from tests.scripted import (
     Script,
     ScriptedDecoder,
     after_prompt,
+    hidden_state,
     row,
     sure,
 )
@@ -50,10 +51,13 @@ class RandomDrafter:
 
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
         self._random = np.random.default_rng(self.seed)
+        self._prompt = prompt
 
     def propose(
         self, sampled: Sequence[int], count: int, patience: Patience, hidden: Floats | None
     ) -> Sequence[int]:
+        # The last token was chosen by what the decoder made of those before it.
+        np.testing.assert_array_equal(hidden, hidden_state([*self._prompt, *sampled[:-1]]))
         known = [*self.right, END][len(sampled) : len(sampled) + count]
         guesses = self._random.integers(0, VOCAB_SIZE, count).tolist()
         known += guesses[len(known) :]
