@@ -13,7 +13,7 @@ RECORDINGS := edgewhisper/models/demo/recordings
 MODEL     ?= demo
 # fp32, fp16, int8, int8-dynamic, int8-weight or int4; the demo is int8 and other artifacts fp32 where none is given.
 PRECISION ?=
-# What guesses tokens: shared:1, or a folder of `edgewhisper distill`.
+# What guesses tokens: heads, shared:1, ngram:FILE, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
@@ -28,7 +28,7 @@ demo: $(VENV)/build-installed ## Build the bundled model, transcribe its recordi
 	@$(BIN)/edgewhisper build demo -o $(ARTIFACTS)/demo-$(or $(PRECISION),int8) --precision $(or $(PRECISION),int8)
 	@$(BIN)/python -m edgewhisper.bench.demo $(ARTIFACTS)/demo-$(or $(PRECISION),int8) $(RECORDINGS)
 
-artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 [DRAFT=shared:1] into artifacts/
+artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 [DRAFT=heads] into artifacts/
 	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)' $(if $(DRAFT),--draft '$(DRAFT)')
 
 test: $(VENV)/dev-installed ## Run the fast tests
@@ -53,9 +53,10 @@ bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed and memory on t
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
 
-demo-draft: $(VENV)/dev-installed ## Train the bundled model's draft anew (about 20 minutes; needs espeak-ng); goes on where it was stopped
-	$(BIN)/python -m edgewhisper.distill.speech -o $(TRAINING)/speech --shards 10
-	$(BIN)/edgewhisper distill demo --data $(TRAINING)/speech -o edgewhisper/models/demo/draft --work-dir $(TRAINING)/draft --steps 2500
+demo-draft: $(VENV)/dev-installed ## Train the bundled model's drafts anew (about 45 minutes; needs espeak-ng); goes on where it was stopped
+	$(BIN)/python -m edgewhisper.distill.speech -o $(TRAINING)/speech --shards 16
+	$(BIN)/edgewhisper distill demo --kind heads --data $(TRAINING)/speech -o edgewhisper/models/demo/heads --work-dir $(TRAINING)/heads --steps 3000
+	$(BIN)/edgewhisper distill demo --kind shared --data $(TRAINING)/speech -o edgewhisper/models/demo/draft --work-dir $(TRAINING)/draft --steps 2500
 
 clean: ## Remove what the other targets made, but not the training
 	rm -rf $(VENV) $(PEERS) $(OPENVINO) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

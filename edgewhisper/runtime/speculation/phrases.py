@@ -66,7 +66,9 @@ class Phrases:
         if both.ndim != 2 or both.shape[0] != 2 or both.dtype != np.int32:
             raise ArtifactError(f"{path}: holds no phrases; build the artifact again")
         tokens, order = both
-        if len(order) and not (order.min() >= 0 and order.max() < len(tokens)):
+        in_order = len(order) == 0 or (order.min() >= 0 and order.max() < len(tokens))
+        in_vocabulary = len(tokens) == 0 or (tokens.min() >= END and tokens.max() < vocab_size)
+        if not (in_order and in_vocabulary):
             raise ArtifactError(f"{path}: damaged; build the artifact again")
         return cls(tokens, order)
 
