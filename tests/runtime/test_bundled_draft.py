@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewhisper.models.draft import read_draft
+from edgewhisper.models.draft import Kind, read_draft
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.draft_choice import BUNDLED
@@ -17,8 +17,8 @@ from tests.conftest import BundledRecording
 Text = list[tuple[int, ...]]
 
 
-def artifact(folder: Path, precision: Precision) -> Transcriber:
-    options = BuildOptions(precision=precision, draft="shared:1", gate="off")
+def artifact(folder: Path, precision: Precision, draft: str) -> Transcriber:
+    options = BuildOptions(precision=precision, draft=draft, gate="off")
     return Transcriber(build("demo", folder / precision, options, parity=False), threads=1)
 
 
@@ -36,34 +36,37 @@ def written(
     return text, proposed, accepted
 
 
-def test_the_draft_is_the_bundled_models() -> None:
-    info = read_draft(BUNDLED["shared"], read_checkpoint("demo")).info
-    assert info.layers == 1
+@pytest.mark.parametrize("kind", BUNDLED)
+def test_the_drafts_are_the_bundled_models(kind: Kind) -> None:
+    info = read_draft(BUNDLED[kind], read_checkpoint("demo")).info
+    assert (info.kind, info.layers) == (kind, 1)
     assert info.acceptance is not None
     assert info.acceptance > 0.8
 
 
+@pytest.mark.parametrize("draft", ["heads", "shared:1"])
 def test_most_guesses_are_right_and_the_text_is_the_same(
-    recordings: list[BundledRecording], tmp_path: Path
+    draft: str, recordings: list[BundledRecording], tmp_path: Path
 ) -> None:
     few = [recording for recording in recordings if recording.path.stem.endswith(("0", "5"))]
     assert len(few) >= 6
-    transcriber = artifact(tmp_path, "int8")
+    transcriber = artifact(tmp_path, "int8", draft)
     plain, none, _ = written(transcriber, few, DecodingOptions(speculate="off"))
     assert none == 0
     text, proposed, accepted = written(transcriber, few, DecodingOptions(speculate=2))
     assert text == plain
-    assert accepted > 0.6 * proposed
+    assert accepted > 0.55 * proposed
     assert written(transcriber, few, DecodingOptions())[0] == plain
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("timestamps", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight"])
+@pytest.mark.parametrize("draft", ["heads", "shared:1"])
 def test_all_recordings_have_the_same_text_in_every_precision(
-    precision: Precision, timestamps: bool, recordings: list[BundledRecording], tmp_path: Path
+    draft: str, precision: Precision, timestamps: bool, recordings: list[BundledRecording], tmp_path: Path
 ) -> None:
-    transcriber = artifact(tmp_path, precision)
+    transcriber = artifact(tmp_path, precision, draft)
     plain, _, _ = written(transcriber, recordings, DecodingOptions(speculate="off", timestamps=timestamps))
     for speculate in (1, 4, 16):
         options = DecodingOptions(speculate=speculate, timestamps=timestamps)
