@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     default="1",
     show_default=True,
     metavar="auto|N",
-    help="Windows of all recordings decoded at once. auto: as many as fit the memory.",
+    help="Windows of all recordings decoded at once, 16 at most. auto: as many as fit the memory.",
 )
 @click.option(
     "--raw",

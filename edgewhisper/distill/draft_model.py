@@ -15,10 +15,18 @@ from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft
 
 EPSILON = 1e-5
-DROPOUT = 0.1
+_DROPOUT = 0.1
 
 
-class DraftDecoder(nn.Module):
+class DraftModule(nn.Module):
+    """A draft whose parameters have the names that its file has."""
+
+    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+        """The weights by those names."""
+        return {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
+
+
+class DraftDecoder(DraftModule):
     """Embedding and positions are the main model's and stay as they are; the head is rows of the embedding."""
 
     table: torch.Tensor
@@ -48,16 +56,12 @@ class DraftDecoder(nn.Module):
         logits: torch.Tensor = self.layer_norm(x) @ self.table[self.tokens].T
         return logits
 
-    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
-        """The weights by the names that a draft's file has."""
-        return {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
 
+class CrossLayer(nn.Module):
+    """Attention to the sound and a feed-forward network, each added to what it reads."""
 
-class _Layer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.self_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.self_attn = _SelfAttention(width, heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
         self.encoder_attn = CrossAttention(width, heads)
         self.final_layer_norm = nn.LayerNorm(width, eps=EPSILON)
@@ -65,13 +69,26 @@ class _Layer(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x)))
-        x = x + self._drop(self.encoder_attn(self.encoder_attn_layer_norm(x), keys, values))
-        hidden: torch.Tensor = x + self._drop(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x)))))
-        return hidden
+        """x [B, S, d], keys and values [B, H, T, D] -> [B, S, d]."""
+        x = x + dropped(self.encoder_attn(self.encoder_attn_layer_norm(x), keys, values), self)
+        following: torch.Tensor = x + dropped(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x)))), self)
+        return following
 
-    def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, DROPOUT, self.training)
+
+class _Layer(CrossLayer):
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__(width, heads, hidden)
+        self.self_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.self_attn = _SelfAttention(width, heads)
+
+    def forward(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        x = x + dropped(self.self_attn(self.self_attn_layer_norm(x)), self)
+        return super().forward(x, keys, values)
+
+
+def dropped(x: torch.Tensor, module: nn.Module) -> torch.Tensor:
+    """x with dropout while `module` is trained."""
+    return F.dropout(x, _DROPOUT, module.training)
 
 
 class _SelfAttention(nn.Module):

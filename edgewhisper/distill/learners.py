@@ -1,6 +1,6 @@
 """What drafts of each kind learn from lessons: cross-entropy on the main model's tokens, divergence from its probabilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,14 +28,6 @@ _LATER = 0.8
 """How much a guess counts beside the one before it."""
 
 Cross = list[tuple[torch.Tensor, torch.Tensor]]
-
-
-class DraftModule(Protocol):
-    """A draft's weights by name."""
-
-    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
-        """As a draft's file has them."""
-        ...
 
 
 class Learner(Protocol):

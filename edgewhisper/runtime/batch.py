@@ -50,9 +50,8 @@ class _Recording:
     index: int
     stream: AudioStream | None = None
     transcription: Transcription | None = None
-    places: "deque[_Place]" = field(
-        default_factory=deque
-    )  # windows that were begun and not taken, in their order
+    # Windows that were begun and not taken, in their order.
+    places: "deque[_Place]" = field(default_factory=deque)
     segments: list[Segment] = field(default_factory=list)
     error: AudioError | None = None
     is_read: bool = False  # there are no more windows
@@ -96,6 +95,7 @@ class Batch:
         self._waiting: deque[_Place] = deque()  # windows without a slot
         self._count = count
         self._loop: BatchLoop | None = None  # made by the first window
+        self._opening: tuple[int, Opener] | None = None  # a recording for which memory did not suffice
 
     def run(self, openers: Iterable[Opener], ordered: bool = True) -> Iterator[Transcript]:
         """Transcribe recordings.
@@ -166,8 +166,10 @@ class Batch:
         for recording in self._active:
             if place := self._window_of(recording):
                 return place
-        for index, opener in coming:
-            recording = _opened(index, opener)
+        while (opening := self._opening or next(coming, None)) is not None:
+            self._opening = opening
+            recording = _opened(*opening)
+            self._opening = None
             self._active.append(recording)
             if place := self._window_of(recording):
                 return place

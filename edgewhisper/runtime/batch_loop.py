@@ -39,9 +39,8 @@ class Job:
     owner: Any
     text: Text = field(init=False)
     read: int = field(init=False)  # tokens in the cache
-    start: int = field(
-        init=False
-    )  # where the prompt has its last <|startoftranscript|>, after which silence is judged
+    # Where the prompt has its last <|startoftranscript|>, after which silence is judged.
+    start: int = field(init=False)
     no_speech_prob: float = field(init=False)
 
     def restart(self, tokens: TokenIds) -> None:

@@ -162,7 +162,7 @@ class Transcriber:
         Args:
             audios: as `transcribe` takes them, or what opens a stream; opened when their turn comes.
             options: for all of them; the first temperature must be 0.
-            batch: windows at once; "auto" are as many as fit `max_ram`, or half of the memory that is free, and one by one where
+            batch: windows at once, 16 at most; "auto" are as many as fit `max_ram`, or half of the memory that is free, and one by one where
                 there are no batches. Halved while memory does not suffice.
             sample_rate: of arrays, in Hz.
             ordered: whether a transcript waits for those of the recordings before it.

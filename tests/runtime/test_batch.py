@@ -153,7 +153,7 @@ def test_fewer_windows_at_once_where_memory_does_not_suffice(
     assert "going on with 2" in caplog.text
 
 
-@pytest.mark.parametrize("place", ["encode", "step", "decide"])
+@pytest.mark.parametrize("place", ["__init__", "encode", "step", "decide"])
 def test_what_memory_does_not_suffice_for_is_done_again_with_fewer_windows(
     transcriber: Transcriber, some: list[BundledRecording], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
