@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from edgewhisper.artifact import load_manifest
+from edgewhisper.artifact import Manifest, load_manifest
 from edgewhisper.distill.draft_model import DraftDecoder
 from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
 from edgewhisper.distill.heads_model import HeadsDecoder
@@ -21,7 +21,7 @@ from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.distillation import distill
 from edgewhisper.pipeline.options import BuildOptions
 from edgewhisper.runtime.decoder import Decoder
-from edgewhisper.runtime.encoder import Encoder
+from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.heads import Heads
 from edgewhisper.runtime.session import SessionSettings
 
@@ -68,6 +68,12 @@ def test_a_trained_draft_is_built_into_an_artifact(
     assert manifest.build.options["draft"].startswith("shared:1 (sha256 ")
 
 
+def encoded_noise(artifact: Path, manifest: Manifest, settings: SessionSettings) -> CrossKV:
+    shape = (manifest.audio.n_mels, manifest.audio.n_frames)
+    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Encoder(artifact, manifest, settings).run(noise)
+
+
 def test_the_graph_computes_what_was_trained(trained: Path, small_checkpoint: Path, tmp_path: Path) -> None:
     """PyTorch's module and the exported graph, over the encoder's keys and values."""
     checkpoint = read_checkpoint(small_checkpoint)
@@ -75,10 +81,7 @@ def test_the_graph_computes_what_was_trained(trained: Path, small_checkpoint: Pa
     options = BuildOptions(draft=str(trained), gate="off", winograd="off")
     artifact = build(small_checkpoint, tmp_path / "artifact", options, parity=False)
     manifest, settings = load_manifest(artifact), SessionSettings(threads=1)
-    shape = (manifest.audio.n_mels, manifest.audio.n_frames)
-    cross = Encoder(artifact, manifest, settings).run(
-        np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    )
+    cross = encoded_noise(artifact, manifest, settings)
     decoder = Decoder(artifact, manifest, settings, "draft")
     decoder.reset(cross)
     ids = np.random.default_rng(1).integers(0, checkpoint.dimensions.vocab_size, 20).tolist()
@@ -104,10 +107,7 @@ def test_the_graph_of_heads_computes_what_was_trained(
     options = BuildOptions(draft=str(output), gate="off", winograd="off")
     artifact = build(small_checkpoint, tmp_path / "artifact", options, parity=False)
     manifest, settings = load_manifest(artifact), SessionSettings(threads=1)
-    shape = (manifest.audio.n_mels, manifest.audio.n_frames)
-    cross = Encoder(artifact, manifest, settings).run(
-        np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    )
+    cross = encoded_noise(artifact, manifest, settings)
     decoder = Decoder(artifact, manifest, settings)
     decoder.reset(cross)
     ids = np.random.default_rng(1).integers(0, checkpoint.dimensions.vocab_size, 20).tolist()

@@ -81,6 +81,17 @@ def random_script(seed: int) -> Script:
     return script
 
 
+def loop_of(
+    decoder: ScriptedDecoder, statistics: Statistics, speculation: Speculation | None, *, timestamps: bool,
+    max_tokens: int | None = None,
+) -> DecodingLoop:  # fmt: skip
+    rules = rules_for(DecodingOptions(timestamps=timestamps), TOKENS, AUDIO)
+    return DecodingLoop(
+        decoder, TOKENS, rules, max_tokens=max_tokens, statistics=statistics, started=time.perf_counter(),
+        speculation=speculation,
+    )  # fmt: skip
+
+
 def decode(
     script: Script, *, timestamps: bool, temperature: float, drafter: Drafter | None = None, proposals: int = 4,
     max_length: int = 40, max_tokens: int | None = None,
@@ -90,15 +101,7 @@ def decode(
     speculation = None
     if drafter is not None:
         speculation = Speculation(drafter, FixedLength(proposals), statistics.speculation)
-    loop = DecodingLoop(
-        decoder,
-        TOKENS,
-        rules_for(DecodingOptions(timestamps=timestamps), TOKENS, AUDIO),
-        max_tokens=max_tokens,
-        statistics=statistics,
-        started=time.perf_counter(),
-        speculation=speculation,
-    )
+    loop = loop_of(decoder, statistics, speculation, timestamps=timestamps, max_tokens=max_tokens)
     prompt = (START, ENGLISH, TRANSCRIBE) if timestamps else (START, ENGLISH, TRANSCRIBE, NO_TIMESTAMPS)
     decoded = loop.run(loop.prefill(None, prompt), temperature, np.random.default_rng(3))
     return decoded, decoder, statistics.speculation
@@ -197,15 +200,8 @@ def test_at_temperatures_over_0_texts_come_as_often_as_they_should() -> None:
 
     decoder, statistics = ScriptedDecoder(script), Statistics()
     drafter = RandomDrafter((10, 11, 12), 0.7, 1)
-    loop = DecodingLoop(
-        decoder,
-        TOKENS,
-        rules_for(DecodingOptions(timestamps=False), TOKENS, AUDIO),
-        max_tokens=None,
-        statistics=statistics,
-        started=time.perf_counter(),
-        speculation=Speculation(drafter, FixedLength(3), statistics.speculation),
-    )
+    speculation = Speculation(drafter, FixedLength(3), statistics.speculation)
+    loop = loop_of(decoder, statistics, speculation, timestamps=False)
     prefilled = loop.prefill(None, (START, ENGLISH, TRANSCRIBE, NO_TIMESTAMPS))
     generator, found = np.random.default_rng(8), Counter[tuple[int, ...]]()
     for draw in range(draws):
