@@ -27,6 +27,7 @@ MEASURED = "measured.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.bin"
 DRAFT = "draft"  # the name of a draft's graph
+DRAFT_ENCODER = "draft_encoder"  # of its encoder's, where it does not read what the main encoder gives
 STEP, HEADS = "step", "heads"  # kinds of it
 PHRASES = "phrases.npy"  # phrases that are looked up, in place of a draft's graph
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # fits every file system, stays in its folder
@@ -133,7 +134,7 @@ class GraphInfo:
     embedding: TensorLocation | None = None  # where the rows of inputs_embeds come from
     embedding_scales: TensorLocation | None = None  # of a quantized table, [vocab_size, blocks of a row]
     rewrites: tuple[RewriteInfo, ...] = ()
-    head_tokens: tuple[int, ...] | None = None  # of a draft: the ids that its logits stand for
+    head_tokens: tuple[int, ...] | None = None  # of a draft: the ids that its logits stand for; None: all
 
 
 @dataclass(frozen=True)
@@ -225,11 +226,10 @@ def load_manifest(folder: Path, *, draft_may_lack: bool = False) -> Manifest:
 
 def draft_files(manifest: Manifest) -> frozenset[str]:
     """The names of files that only a draft needs."""
-    graph = manifest.graphs.get(DRAFT)
-    others = {
-        name for key, info in manifest.graphs.items() if key != DRAFT for name in (info.file, *info.weights)
-    }
-    return frozenset({PHRASES, *((graph.file, *graph.weights) if graph else ())} - others)
+    of_draft, others = {PHRASES}, set[str]()
+    for key, graph in manifest.graphs.items():
+        (of_draft if key in (DRAFT, DRAFT_ENCODER) else others).update((graph.file, *graph.weights))
+    return frozenset(of_draft - others)
 
 
 def _check(folder: Path, manifest: Manifest, unchecked: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""`edgewhisper distill`: train a draft for a model."""
+"""`edgewhisper distill`: train a draft for a model, or a smaller model like it."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,16 +9,23 @@ from .outputs import print_result
 from .parameters import FolderPath
 
 
-@click.command(short_help="Train a draft that guesses what a model will say.")
+@click.command(
+    short_help="Train a draft that guesses what a model will say, or a student that says the same."
+)
 @click.argument("model")
 @click.option(
     "--kind",
-    type=click.Choice(["heads", "shared"]),
+    type=click.Choice(["heads", "shared", "student"]),
     default="heads",
     show_default=True,
-    help="heads go on from the decoder's own hidden state; shared is a decoder of few layers on the model's encoder.",
+    help="heads go on from the decoder's own hidden state; shared is a decoder of few layers on the model's encoder; "
+    "student is a model of its own with that encoder and fewer decoder layers.",
 )
-@click.option("--layers", type=click.IntRange(1), default=1, show_default=True, help="Of a shared draft.")
+@click.option(
+    "--layers",
+    type=click.IntRange(1),
+    help="Of a shared draft (default 1), or of a student's decoder (default half of the model's).",
+)
 @click.option(
     "--data",
     type=FolderPath(),
@@ -26,7 +33,9 @@ from .parameters import FolderPath
     metavar="DIR",
     help="Recordings to learn on; no transcripts are needed.",
 )
-@click.option("-o", "--output", type=FolderPath(), required=True, metavar="DIR", help="Where the draft goes.")
+@click.option(
+    "-o", "--output", type=FolderPath(), required=True, metavar="DIR", help="Where the draft or student goes."
+)
 @click.option(
     "--work-dir",
     type=FolderPath(),
@@ -36,22 +45,24 @@ from .parameters import FolderPath
 @click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of training.")
 def distill(
     model: str,
-    kind: Literal["heads", "shared"],
+    kind: Literal["heads", "shared", "student"],
     layers: int,
     data: Path,
     output: Path,
     work_dir: Path | None,
     steps: int,
 ) -> None:
-    """Train a draft for MODEL: it learns from what the model itself says of the recordings in DIR.
+    """Train a draft or a student for MODEL: it learns from what the model itself says of the recordings in DIR.
 
-    Give the folder to 'edgewhisper build MODEL --draft'. After an interruption, run the command again: it goes on where
-    it stopped.
+    Give the folder of a draft to 'edgewhisper build MODEL --draft'; a student's to 'edgewhisper build'. After an
+    interruption, run the command again: it goes on where it stopped.
 
     \b
     Examples:
       edgewhisper distill base.en --data recordings -o drafts/base.en
       edgewhisper build base.en -o artifacts/base.en --precision int8 --draft drafts/base.en
+      edgewhisper distill base.en --kind student --data recordings -o students/base.en
+      edgewhisper build students/base.en -o artifacts/base.en-student --precision int8
     """
     from edgewhisper.pipeline.distillation import distill as distill_draft
 

@@ -7,7 +7,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,22 +15,29 @@ import torch
 
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft
+from edgewhisper.models.student import Distilled
 
-from .learners import HeadsLearner, Learner, SharedLearner, ranks_of
+from .learners import HeadsLearner, Learner, SharedLearner, StudentLearner, ranks_of
 from .teacher import Lesson, read_lesson
 
 _RATE, _FINAL_SHARE, _WARM_UP = 1.5e-3, 0.02, 50
 _BETAS, _WEIGHT_DECAY, _LARGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
 _BATCH = 32
 _SEED = 11
+_LEARNERS: Mapping[Distilled, Callable[[Checkpoint, Draft, torch.Tensor], Learner]] = {
+    "shared": SharedLearner,
+    "heads": HeadsLearner,
+    "student": StudentLearner,
+}
 _HELD_OUT_MOST = 256
 """Windows that acceptance is measured on."""
 
 
 @dataclass(frozen=True)
 class DraftTraining:
-    """How long to train, and how often to say and to save what came of it."""
+    """What to train and how long, and how often to say and to save what came of it."""
 
+    kind: Distilled
     steps: int
     evaluate_every: int = 100
 
@@ -61,13 +68,13 @@ def train_draft(
         draft: where to begin.
         lessons: files of `write_lesson` to learn from,
         held_out: and to measure acceptance on.
-        options: how long.
+        options: how long, and what is trained.
         work: holds the training's state and `log.jsonl`.
         progress: told every `options.evaluate_every` steps.
     """
     torch.manual_seed(_SEED)
     ranks = ranks_of(draft.info.tokens, checkpoint.dimensions.vocab_size)
-    learner = (HeadsLearner if draft.info.kind == "heads" else SharedLearner)(checkpoint, draft, ranks)
+    learner = _LEARNERS[options.kind](checkpoint, draft, ranks)
     model = learner.model
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
     tested = [read_lesson(path) for path in held_out[:_HELD_OUT_MOST]]

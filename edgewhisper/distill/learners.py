@@ -82,6 +82,22 @@ class SharedLearner:
         return int((guesses[wanted] == following[wanted]).sum()), int(wanted.sum())
 
 
+class StudentLearner(SharedLearner):
+    """A student: it writes text alone, so it learns the prompt's tokens too, the language among them, and every token there is."""
+
+    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
+        super().__init__(checkpoint, draft, ranks)
+        self._start = checkpoint.token_ids.start_of_transcript
+
+    def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
+        """Over everything after the start of the transcript."""
+        return super().loss([self._from_start(lesson) for lesson in lessons])
+
+    def _from_start(self, lesson: Lesson) -> Lesson:
+        start = int(np.flatnonzero(lesson.tokens[: lesson.first] == self._start)[-1])
+        return replace(lesson, first=start + 1)
+
+
 class HeadsLearner:
     """Heads: from the hidden state after every token, the tokens after the next one."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
-from edgewhisper.models.draft import HEAD, PREFIX
+from edgewhisper.models.draft import HEAD, PREFIX, DraftInfo
 
 from .builder import GraphBuilder
 from .layers import Layers
@@ -28,6 +28,7 @@ class DecoderParts:
         cross: for each layer, whose cross-attention keys and values of the encoder's it reads.
         norm: the last layer normalization.
         head: the output head's table [tokens, d].
+        positions: the embedding of positions [max_target_positions, d].
         gives_hidden: whether what the head reads is an output too, for heads that go on from it.
     """
 
@@ -36,6 +37,7 @@ class DecoderParts:
     cross: tuple[int, ...]
     norm: str
     head: str
+    positions: str = "decoder.embed_positions.weight"
     gives_hidden: bool = False
 
 
@@ -46,10 +48,19 @@ def main_parts(checkpoint: Checkpoint) -> DecoderParts:
     return DecoderParts("decoder", layers, tuple(range(count)), "decoder.layer_norm", TABLE)
 
 
-def draft_parts(layers: int, cross_layers: tuple[int, ...]) -> DecoderParts:
+def draft_parts(checkpoint: Checkpoint, info: DraftInfo) -> DecoderParts:
     """A draft's decoder, of a checkpoint that `models.draft.with_draft` made."""
-    names = tuple(f"{PREFIX}layers.{i}" for i in range(layers))
-    return DecoderParts("draft", names, cross_layers, f"{PREFIX}layer_norm", HEAD)
+    names = tuple(f"{PREFIX}layers.{i}" for i in range(info.layers))
+    every = len(info.tokens) == checkpoint.dimensions.vocab_size
+    head = own_or_main(checkpoint, "embed_tokens.weight") if every else HEAD
+    positions = own_or_main(checkpoint, "embed_positions.weight")
+    return DecoderParts("draft", names, info.cross_layers, f"{PREFIX}layer_norm", head, positions)
+
+
+def own_or_main(checkpoint: Checkpoint, name: str) -> str:
+    """The name of a draft's own tensor, or of the main decoder's that it reads instead."""
+    own = f"{PREFIX}{name}"
+    return own if own in checkpoint.tensors else f"decoder.{name}"
 
 
 def build_decoder(
@@ -95,7 +106,7 @@ def build_decoder(
         for kv in ("key", "value")
     ]
 
-    positions = graph.op("Gather", layers.parameter("decoder.embed_positions.weight"), position_ids)
+    positions = graph.op("Gather", layers.parameter(parts.positions), position_ids)
     x = graph.op("Add", embeddings, positions)
     normed = layers.layer_norm(x, f"{parts.layers[0]}.self_attn_layer_norm")
     rows = _RowPadding(graph, position_ids)

@@ -1,5 +1,7 @@
 """Whisper's encoder as an ONNX graph: log-mel frames in, the decoder's cross-attention keys and values out."""
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from edgewhisper.models.checkpoint import Checkpoint
@@ -16,13 +18,15 @@ FLOAT = ir.DataType.FLOAT
 FEED_FORWARD_PIECES = 3
 
 
-def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilder:
-    """The encoder.
+def build_encoder(
+    checkpoint: Checkpoint, weights: WeightsWriter, further: Sequence[str] = ()
+) -> GraphBuilder:
+    """The encoder; `further` are cross-attentions of a draft, whose keys and values it gives behind those of the decoder's layers.
 
     Inputs:
         audio_features [B, n_mels, frames], frames even, at least 4 and at most twice max_source_positions.
     Outputs:
-        present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i.
+        present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i, and for `further`.
     """
     dims = checkpoint.dimensions
     graph = GraphBuilder("encoder", weights)
@@ -43,8 +47,8 @@ def build_encoder(checkpoint: Checkpoint, weights: WeightsWriter) -> GraphBuilde
         normed = layers.layer_norm(x, following)
 
     head_dim = dims.d_model // dims.decoder_heads
-    for index in range(dims.decoder_layers):
-        attention = f"decoder.layers.{index}.encoder_attn"
+    attentions = [f"decoder.layers.{index}.encoder_attn" for index in range(dims.decoder_layers)]
+    for index, attention in enumerate((*attentions, *further)):
         heads = layers.heads(attention, head_dim)
         key = layers.matmul(normed, f"{attention}.k_proj")
         value = layers.linear(normed, f"{attention}.v_proj")

@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from edgewhisper import __version__
-from edgewhisper.artifact import HEADS, STEP, GraphInfo
+from edgewhisper.artifact import HEADS, STEP, GraphInfo, TensorLocation
 from edgewhisper.models.checkpoint import Checkpoint
-from edgewhisper.models.draft import Draft, with_draft
+from edgewhisper.models.draft import HEAD, PREFIX, Draft, with_draft, with_head
 
 from .builder import OPSET, GraphBuilder
-from .decoder import TABLE, build_decoder, draft_parts, main_parts
+from .decoder import TABLE, build_decoder, draft_parts, main_parts, own_or_main
 from .encoder import build_encoder
 from .heads import build_heads
 from .model_file import write_model
@@ -28,6 +30,7 @@ def export_graphs(
     ops: Literal["fused", "portable"] = "fused",
     draft: Draft | None = None,
     gives_hidden: bool = False,
+    scored: tuple[int, ...] | None = None,
 ) -> dict[str, GraphInfo]:
     """Write encoder.onnx, decoder.onnx, with a draft draft.onnx, and the weights file they map.
 
@@ -37,6 +40,7 @@ def export_graphs(
         ops: "fused" with ONNX Runtime's contrib operators, or "portable" with those of the ONNX standard alone.
         draft: what proposes tokens; None: nothing does.
         gives_hidden: whether the decoder has the output "hidden" even where no draft reads it.
+        scored: the only tokens that the decoder scores, of a model that proposes them for another; None: all.
 
     Raises:
         OSError: the folder cannot be written.
@@ -60,17 +64,39 @@ def export_graphs(
                 MIN_ONNXRUNTIME[ops],
             )
 
-        encoder = write("encoder", "encoder", build_encoder(checkpoint, weights))
+        def table(of: Checkpoint, name: str) -> TensorLocation:
+            """Where an embedding lies; written where no output head is the same."""
+            weights.tensor(name, lambda: np.asarray(of.tensors[name], np.float32))
+            return weights.location(name)
+
+        joined = checkpoint if draft is None else with_draft(checkpoint, draft)
+        encoder = write("encoder", "encoder", build_encoder(joined, weights, _own_attentions(joined, draft)))
         hidden = gives_hidden or (draft is not None and draft.info.kind == "heads")
         parts = replace(main_parts(checkpoint), gives_hidden=hidden)
-        decoder = write("decoder", "decoder", build_decoder(checkpoint, weights, parts))
-        graphs = {"encoder": encoder, "decoder": replace(decoder, embedding=weights.location(TABLE))}
+        main = checkpoint
+        if scored is not None and len(scored) < checkpoint.dimensions.vocab_size:
+            main, parts = with_head(checkpoint, scored), replace(parts, head=HEAD)
+        decoder = write("decoder", "decoder", build_decoder(main, weights, parts))
+        decoder = replace(decoder, embedding=table(checkpoint, TABLE), head_tokens=scored)
+        graphs = {"encoder": encoder, "decoder": decoder}
         if draft is not None:
-            joined, info = with_draft(checkpoint, draft), draft.info
+            info = draft.info
             if info.kind == "heads":
                 written = write("draft", HEADS, build_heads(joined, info.cross_layers[0], weights))
             else:
-                parts = draft_parts(info.layers, info.cross_layers)
-                written = write("draft", STEP, build_decoder(joined, weights, parts))
-            graphs["draft"] = replace(written, embedding=weights.location(TABLE), head_tokens=info.tokens)
+                written = write("draft", STEP, build_decoder(joined, weights, draft_parts(joined, info)))
+            embedding = table(joined, own_or_main(joined, "embed_tokens.weight"))
+            every = len(info.tokens) == checkpoint.dimensions.vocab_size
+            graphs["draft"] = replace(
+                written, embedding=embedding, head_tokens=None if every else info.tokens
+            )
         return graphs
+
+
+def _own_attentions(checkpoint: Checkpoint, draft: Draft | None) -> tuple[str, ...]:
+    """The cross-attentions of a draft that has projections to keys and values of its own, in the order in which it counts them."""
+    own: dict[int, str] = {}
+    for layer, number in enumerate(() if draft is None else draft.info.cross_layers):
+        if number >= checkpoint.dimensions.decoder_layers:
+            own[number] = f"{PREFIX}layers.{layer}.encoder_attn"
+    return tuple(own[number] for number in sorted(own))

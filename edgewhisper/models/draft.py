@@ -61,7 +61,11 @@ class DraftInfo:
 
 @dataclass(frozen=True)
 class Draft:
-    """A draft and its tensors."""
+    """A draft and its tensors.
+
+    One that was a model of its own may have an embedding ("embed_tokens.weight", "embed_positions.weight") and projections to keys and
+    values, whose layers count on behind the main decoder's in `info.cross_layers`.
+    """
 
     info: DraftInfo
     tensors: Mapping[str, Array]
@@ -153,6 +157,12 @@ def with_draft(checkpoint: Checkpoint, draft: Draft) -> Checkpoint:
     )
 
 
+def with_head(checkpoint: Checkpoint, tokens: tuple[int, ...]) -> Checkpoint:
+    """A checkpoint that has a head for some tokens alone, in the place of a draft's."""
+    none = Draft(DraftInfo("shared", 0, (), tokens, ""), {})
+    return with_draft(checkpoint, none)
+
+
 class _Joined(Mapping[str, Array]):
     """A checkpoint's tensors and a draft's, read when asked for."""
 
@@ -163,7 +173,8 @@ class _Joined(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name == HEAD:
-            rows: Array = self._main["decoder.embed_tokens.weight"][self._rows]
+            own = self._draft.get("embed_tokens.weight")
+            rows: Array = (self._main["decoder.embed_tokens.weight"] if own is None else own)[self._rows]
             return rows
         return self._draft[name.removeprefix(PREFIX)] if name.startswith(PREFIX) else self._main[name]
 

@@ -102,7 +102,9 @@ def write_random_folder(
     weights = _RandomWeights(dimensions, ids, seed, stop_position)
     shapes = {f"model.{name}": shape for name, shape in expected_shapes(dimensions).items()}
     with atomic_folder(folder) as temporary:
-        write_settings(temporary, dimensions, with_original_rules(ids, vocabulary.tokens))
+        write_settings(
+            temporary, dimensions, with_original_rules(ids, vocabulary.tokens), random_weights=True
+        )
         write_tokenizer(temporary, vocabulary, ids)
         write_safetensors(
             temporary / WEIGHTS, shapes, lambda name: weights.tensor(name.removeprefix("model."))

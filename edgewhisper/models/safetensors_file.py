@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -99,24 +99,28 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
 
 
 def write_safetensors(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], tensor: Callable[[str], Array]
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    tensor: Callable[[str], Array],
+    dtype: Literal["F32", "F16"] = "F32",
 ) -> None:
-    """Write float32 tensors one after the other, so that only one of them is in memory at a time.
+    """Write tensors one after the other, so that only one of them is in memory at a time.
 
     Args:
         path: the file to write.
         shapes: name -> shape, in the file's order.
         tensor: gives the values of a name.
+        dtype: of all of them in the file.
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers asks for this
     offset = 0
     for name, shape in shapes.items():
-        size = math.prod(shape) * _DTYPES["F32"].itemsize
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + size]}
+        size = math.prod(shape) * _DTYPES[dtype].itemsize
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH.size)  # aligns the data
     with path.open("wb") as file:
         file.write(_LENGTH.pack(len(text)) + text)
         for name in shapes:
-            file.write(np.ascontiguousarray(tensor(name), _DTYPES["F32"]).data.cast("B"))
+            file.write(np.ascontiguousarray(tensor(name), _DTYPES[dtype]).data.cast("B"))

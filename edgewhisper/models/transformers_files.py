@@ -12,8 +12,15 @@ from .tokenizer import TIMESTAMP, to_characters
 from .transformers_folder import RANDOM_WEIGHTS_KEY
 
 
-def write_settings(folder: Path, dimensions: ModelDimensions, ids: TokenIds) -> None:
-    """Write config.json, generation_config.json and preprocessor_config.json of a model with random weights."""
+def write_settings(
+    folder: Path,
+    dimensions: ModelDimensions,
+    ids: TokenIds,
+    *,
+    dtype: str = "float32",
+    random_weights: bool = False,
+) -> None:
+    """Write config.json, generation_config.json and preprocessor_config.json of a model whose weights are stored as `dtype`."""
     token_ids = {
         "bos_token_id": ids.end_of_text,
         "decoder_start_token_id": ids.start_of_transcript,
@@ -24,13 +31,13 @@ def write_settings(folder: Path, dimensions: ModelDimensions, ids: TokenIds) -> 
     config = {
         "architectures": ["WhisperForConditionalGeneration"],
         "model_type": "whisper",
-        RANDOM_WEIGHTS_KEY: True,
+        **({RANDOM_WEIGHTS_KEY: True} if random_weights else {}),
         "activation_function": "gelu",
         "d_model": dimensions.d_model,
         "decoder_attention_heads": dimensions.decoder_heads,
         "decoder_ffn_dim": dimensions.decoder_ffn,
         "decoder_layers": dimensions.decoder_layers,
-        "dtype": "float32",
+        "dtype": dtype,
         "encoder_attention_heads": dimensions.encoder_heads,
         "encoder_ffn_dim": dimensions.encoder_ffn,
         "encoder_layers": dimensions.encoder_layers,
@@ -55,6 +62,8 @@ def write_settings(folder: Path, dimensions: ModelDimensions, ids: TokenIds) -> 
         **token_ids,
         **suppress,
     }
+    if ids.alignment_heads:
+        generation["alignment_heads"] = [list(pair) for pair in ids.alignment_heads]
     if ids.is_multilingual:
         generation["lang_to_id"] = {f"<|{code}|>": token_id for code, token_id in ids.languages.items()}
         generation["task_to_id"] = {"transcribe": ids.transcribe, "translate": ids.translate}

@@ -16,15 +16,15 @@ from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.runtime.processor import host_target
 
 from .artifact_writer import copy_vocabulary, write_manifest
+from .assistant import convert_assistant, count_assistant_steps, export_assistant
 from .conversion import Conversion, compares_text, convert, count_steps
-from .draft_choice import choose_draft, draft_record
+from .draft_choice import choose_draft
 from .measurements import ConvolutionTime, Measurements, Pruning, write_measurements
 from .memory_limit import fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
 from .parity_process import compare_graphs, run_reference
-from .phrases import NGRAM, read_phrases
 from .recordings import list_recordings
 from .reference import missing_packages
 from .source import Source, artifact_source, export_source
@@ -82,16 +82,15 @@ def build(
     steps = Steps(progress, total=3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options))
     with steps("read the checkpoint"):
         checkpoint = read_checkpoint(model)
-        draft, phrases = None, None
+        chosen = None
         if options.draft is not None:
-            phrases = read_phrases(options.draft, checkpoint.vocabulary)
-            draft = choose_draft(options.draft, checkpoint) if phrases is None else None
-    if draft is not None:
-        options = replace(options, draft=draft_record(draft))
-    elif phrases is not None:
-        options = replace(options, draft=f"{NGRAM} ({len(phrases.tokens)} tokens)")
-    weights = 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
-    check_space(output, (2 + parity + options.prunes) * weights)
+            chosen = choose_draft(options.draft, checkpoint)
+            options = replace(options, draft=chosen.record)
+    of_assistant = 0 if chosen is None or chosen.assistant is None else count_assistant_steps(plan, options)
+    steps.total += of_assistant
+    weights = _fp32_bytes(checkpoint)
+    further = 2 * _fp32_bytes(chosen.assistant) if chosen and chosen.assistant else 0
+    check_space(output, (2 + parity + options.prunes) * weights + further)
     with disk_errors(output), atomic_folder(output) as folder, scratch_folder(folder) as scratch:
         original = None
         if options.prunes and compares_text(checkpoint.model, options):
@@ -100,11 +99,15 @@ def build(
             original = export_source(checkpoint, whole, "fused")
         checkpoint, pruning = _prune(checkpoint, choice, options, scratch, steps)
         plan = fit_memory(plan, options, checkpoint.dimensions)
-        steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options)
+        steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options) + of_assistant
         with steps("write the graphs"):
-            source = export_source(checkpoint, scratch, options.ops, draft)
-            if phrases is not None:
-                phrases.write(scratch / PHRASES)
+            source = export_source(checkpoint, scratch, options.ops, chosen.draft if chosen else None)
+            if chosen and chosen.phrases is not None:
+                chosen.phrases.write(scratch / PHRASES)
+        assistant = None
+        if chosen and chosen.assistant is not None:
+            with steps("write the assistant's graphs"):
+                assistant = export_assistant(chosen.assistant, scratch / "assistant", options)
         report = None
         if parity:
             with steps("run PyTorch"):
@@ -112,9 +115,9 @@ def build(
             with steps("compare with PyTorch"):
                 report = compare_graphs(source.folder, source.manifest(), scratch)
                 require_parity(report)
-        del checkpoint  # so that its memory is free when the graphs are loaded
+        del checkpoint, chosen  # so that their memory is free when the graphs are loaded
         gc.collect()
-        _finish(source, plan, options, Checks(report, pruning, original), folder, steps)
+        _finish(source, plan, options, Checks(report, pruning, original), folder, steps, assistant)
     return output
 
 
@@ -263,15 +266,24 @@ def _prune(
 
 
 def _finish(
-    source: Source, plan: Plan, options: BuildOptions, checks: Checks, folder: Path, steps: Steps
+    source: Source,
+    plan: Plan,
+    options: BuildOptions,
+    checks: Checks,
+    folder: Path,
+    steps: Steps,
+    assistant: Source | None = None,
 ) -> None:
     """From the fp32 graphs to a complete artifact in `folder`."""
     conversion = convert(source, plan, options, folder, steps, original=checks.original)
+    graphs = dict(conversion.graphs)
+    if assistant is not None:
+        graphs |= convert_assistant(assistant, conversion, options, folder, steps)
     with steps("write the manifest"):
         copy_vocabulary(source.folder, folder)
         target = plan.target if conversion.plan.targeted else "any"
         write_manifest(
-            source.manifest(conversion.graphs),
+            source.manifest(graphs),
             recorded_options(options, conversion.plan),
             target,
             conversion.calibration_sha256 or _pruned_by(checks.pruning),
@@ -296,6 +308,10 @@ def _time_convolutions(source: Source, conversion: Conversion) -> ConvolutionTim
     if plan.encoder == "int8-dynamic" and not source.is_rewritten:
         precision = "int8"
     return time_convolutions(encoder.rewrites, source.dimensions.d_model, precision)
+
+
+def _fp32_bytes(checkpoint: Checkpoint) -> int:
+    return 4 * sum(map(math.prod, expected_shapes(checkpoint.dimensions).values()))
 
 
 def _pruned_by(pruning: Pruning | None) -> str | None:

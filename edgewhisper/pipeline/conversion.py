@@ -42,12 +42,14 @@ class Conversion:
         plan: the precisions that they have; safer ones than asked for, where the gate refused those.
         calibration_sha256: of the recordings that the graphs' scales come from; None where they need none.
         gate: what the gate found; None where it had nothing to compare.
+        calibration: the recordings, and what the fp32 graphs wrote for them; None where nothing needed them.
     """
 
     graphs: Mapping[str, GraphInfo]
     plan: Plan
     calibration_sha256: str | None
     gate: GateReport | None
+    calibration: CalibrationSet | None
 
 
 def convert(
@@ -81,7 +83,7 @@ def convert(
             calibration = collect(source, options.calibration, advance)
     if calibration is not None and needs_statistics(plan, options):
         with steps("observe activations") as advance:
-            observed = _observe(source, plan, options, calibration, advance)
+            observed = observe_values(source, plan, options, calibration, advance)
     texts = None
     if (plan.is_converted or original) and compares_text(source.model, options):
         texts = _Texts.of_fp32(original or source, options, steps)
@@ -107,7 +109,7 @@ def convert(
         if refusals:
             gate = replace(gate or GateReport(LAYER_BOUND, WER_BOUND, None), refusals=refusals)
         sha256 = calibration.sha256 if calibration is not None and needs_statistics(plan, options) else None
-        return Conversion(converted.graphs, plan, sha256, gate)
+        return Conversion(converted.graphs, plan, sha256, gate, calibration)
 
 
 @dataclass(frozen=True)
@@ -197,13 +199,14 @@ def count_steps(plan: Plan, options: BuildOptions) -> int:
     )
 
 
-def _observe(
+def observe_values(
     source: Source,
     plan: Plan,
     options: BuildOptions,
     calibration: CalibrationSet,
     advance: Callable[[float], None],
 ) -> Observed:
+    """Statistics of what the passes of a plan need, over calibration data; `advance` is told how much is done."""
     from edgewhisper.quant.calibration import observe
 
     values = values_to_observe(source, plan, options)

@@ -1,4 +1,4 @@
-"""Distillation: a main model transcribes recordings, a draft learns to say the same."""
+"""Distillation: a main model transcribes recordings, a draft or a student learns to say the same."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -19,11 +19,12 @@ from edgewhisper.models.draft import (
     WEIGHTS,
     Draft,
     DraftInfo,
-    Kind,
     initial_draft,
     write_draft,
 )
 from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.models.student import DESCRIPTION as STUDENT
+from edgewhisper.models.student import FILES, Distilled, initial_student, write_student
 from edgewhisper.runtime.audio import open_audio
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
@@ -47,22 +48,22 @@ PREVIOUS_EVERY = 5
 
 def distill(
     model: str | Path,
-    kind: Kind,
-    layers: int,
+    kind: Distilled,
+    layers: int | None,
     data: Path,
     output: Path,
     work: Path,
     steps: int,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Train a draft that shares the encoder of a main model, and write its folder.
+    """Train a draft or a student that shares the encoder of a main model, and write its folder.
 
     Args:
         model: what `models.reader.read_checkpoint` reads.
-        kind: of draft, see `models.draft`.
-        layers: of the draft.
+        kind: of draft, see `models.draft`, or "student", see `models.student`.
+        layers: of the draft's or student's decoder; None: one, and half of the main decoder's.
         data: a folder of recordings.
-        output: the draft's folder; replaced when the new one is complete.
+        output: its folder; replaced when the new one is complete.
         work: what the main model said, and the training's state: goes on there after an interruption.
         steps: of training.
         progress: told in lines of text.
@@ -83,34 +84,46 @@ def distill(
     check_output(output, data, work)
     recordings = list_recordings(data, "--data", most=None)
     checkpoint = read_checkpoint(model)
-    draft = initial_draft(checkpoint, kind, layers)
+    if layers is None:
+        layers = max(1, checkpoint.dimensions.decoder_layers // 2) if kind == "student" else 1
+    if kind == "student":
+        draft = initial_student(checkpoint, layers)
+    else:
+        draft = initial_draft(checkpoint, kind, layers)
     # What was done for another model, other recordings or another draft is not gone on with.
-    said = _key(checkpoint.model.checkpoint_sha256, kind, draft.info.cross_layers, *checksums(recordings))
+    said = _key(
+        checkpoint.model.checkpoint_sha256, draft.info.kind, draft.info.cross_layers, *checksums(recordings)
+    )
     lessons = gather(checkpoint, draft.info, recordings, work / f"lessons-{said}", progress)
     held_out = lessons[::HELD_OUT_EVERY]
     learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
     if not learnt:
         raise UsageError(f"{data}: {len(lessons)} windows of recordings are too few; give more")
-    ids = checkpoint.token_ids
-    always = [ids.end_of_text, *range(ids.timestamp_begin, checkpoint.dimensions.vocab_size)]
-    tokens = frequent_tokens(learnt, always, SHORTLIST)
-    draft = Draft(replace(draft.info, tokens=tokens), draft.tensors)
-    training = work / f"training-{_key(said, layers, steps, tokens)}"
+    tokens = draft.info.tokens
+    if kind != "student":
+        ids = checkpoint.token_ids
+        always = [ids.end_of_text, *range(ids.timestamp_begin, checkpoint.dimensions.vocab_size)]
+        tokens = frequent_tokens(learnt, always, SHORTLIST)
+        draft = Draft(replace(draft.info, tokens=tokens), draft.tensors)
+    training = work / f"training-{_key(said, kind, layers, steps, tokens)}"
     training.mkdir(parents=True, exist_ok=True)
     draft = train_draft(
-        checkpoint, draft, learnt, held_out, DraftTraining(steps), training,
+        checkpoint, draft, learnt, held_out, DraftTraining(kind, steps), training,
         lambda point: progress(
             f"step {point.step} of {steps}, {point.seconds:.0f} s: loss {point.loss:.3f}, "
             f"acceptance {100 * point.acceptance:.1f} % on held-out windows"
         ),
     )  # fmt: skip
     with disk_errors(output), atomic_folder(output) as folder:
-        write_draft(draft, folder)
+        if kind == "student":
+            write_student(checkpoint, draft, folder)
+        else:
+            write_draft(draft, folder)
     return output
 
 
 def check_output(output: Path, data: Path, work: Path) -> None:
-    """Check that nothing but a draft is lost where the new one goes.
+    """Check that nothing but a draft or a student is lost where the new one goes.
 
     Raises:
         UsageError: `output` is a file, a folder that holds something else, or holds the recordings or the work folder.
@@ -118,13 +131,14 @@ def check_output(output: Path, data: Path, work: Path) -> None:
     inside = [path.resolve() for path in (data, work)]
     if any(output.resolve() in (path, *path.parents) for path in inside):
         raise UsageError(
-            f"{output}: holds the recordings or the work folder; name another folder for the draft"
+            f"{output}: holds the recordings or the work folder; name another folder for what is trained"
         )
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output}: is not a folder; name another for the draft")
+        raise UsageError(f"{output}: is not a folder; name another for what is trained")
     found = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if found - {DESCRIPTION, WEIGHTS}:
-        raise UsageError(f"{output}: exists and is not a draft; name another folder")
+    is_student = STUDENT in found and not found - FILES
+    if found - {DESCRIPTION, WEIGHTS} and not is_student:
+        raise UsageError(f"{output}: exists and is neither a draft nor a student; name another folder")
 
 
 def _key(*parts: object) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgewhisper.artifact import TensorLocation
 from edgewhisper.errors import BuildError
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from edgewhisper.export.weights import WeightsWriter
+
+    from .options import Precision
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,8 @@ class EmbeddingLocations:
     scales: TensorLocation | None = None
 
 
-def table_name(model: "ir.Model", location: TensorLocation) -> str:
-    """The name of the fp32 table in a graph, from its place in the weights file.
-
-    Raises:
-        BuildError: the graph has no tensor there.
-    """
+def table_name(model: "ir.Model", location: TensorLocation) -> str | None:
+    """The name of the fp32 table in a graph, from its place in the weights file; None where the graph does not use it."""
     import onnx_ir as ir
 
     for name, value in model.graph.initializers.items():
@@ -37,9 +37,32 @@ def table_name(model: "ir.Model", location: TensorLocation) -> str:
             and Path(tensor.location).name == location.file
         ):
             return name
-    raise BuildError(
-        f"graph '{model.graph.name}': does not use the embedding table that its manifest names; build it again"
-    )
+    return None
+
+
+def write_embedding(
+    folder: Path, location: TensorLocation, precision: "Precision", weights: "WeightsWriter"
+) -> EmbeddingLocations:
+    """Write a table that no output head is: of rows for the input alone.
+
+    Args:
+        folder: holds the fp32 file of the table.
+        location: of the table there.
+        precision: of the graph; an integer one takes INT8 rows.
+        weights: where it goes.
+    """
+    from edgewhisper.quant.table import quantize_rows
+
+    name = f"embedding.{location.offset}"
+    table = np.memmap(folder / location.file, np.float32, "r", location.offset, location.shape)
+    if precision in ("fp32", "fp16"):
+        dtype = np.float32 if precision == "fp32" else np.float16
+        weights.tensor(name, lambda: table.astype(dtype))
+        return EmbeddingLocations(weights.location(name))
+    rows, scales = quantize_rows(table, np.iinfo(np.int8).max)
+    weights.tensor(name, lambda: rows)
+    weights.tensor(f"{name}.scale", lambda: scales)
+    return EmbeddingLocations(weights.location(name), weights.location(f"{name}.scale"))
 
 
 def locate_embedding(

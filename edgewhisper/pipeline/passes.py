@@ -9,7 +9,7 @@ from edgewhisper.artifact import GraphInfo, RewriteInfo
 from edgewhisper.errors import MissingDependencyError
 from edgewhisper.quant.targets import number_formats
 
-from .embedding_table import locate_embedding, table_name
+from .embedding_table import EmbeddingLocations, locate_embedding, table_name, write_embedding
 from .options import (
     BLOCK_SIZE,
     CALIBRATION_METHOD,
@@ -74,7 +74,12 @@ def values_to_observe(source: Source, plan: Plan, options: BuildOptions) -> dict
 
 
 def convert_graphs(
-    source: Source, plan: Plan, options: BuildOptions, observed: Observed, folder: Path
+    source: Source,
+    plan: Plan,
+    options: BuildOptions,
+    observed: Observed,
+    folder: Path,
+    files: Mapping[str, str] | None = None,
 ) -> Converted:
     """Write the source's graphs into `folder`, in the plan's precisions.
 
@@ -84,6 +89,7 @@ def convert_graphs(
         options: Winograd, block sizes and rounding.
         observed: statistics of the values that `values_to_observe` names.
         folder: where they go, with one weights file.
+        files: names of the files there, by graph, and "weights"; None: the usual ones.
 
     Raises:
         BuildError: a pass cannot be applied.
@@ -97,8 +103,14 @@ def convert_graphs(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
     models = {name: load_model(source.folder / graph.file) for name, graph in source.graphs.items()}
-    embedding = source.graphs["decoder"].embedding
-    table = None if embedding is None else table_name(models["decoder"], embedding)
+    files = files or {"weights": WEIGHTS_FILE, **{name: graph.file for name, graph in source.graphs.items()}}
+    # By which name which graph has an embedding that an output head is.
+    tables = {
+        name: (user, found)
+        for name, graph in source.graphs.items()
+        for user in source.graphs
+        if graph.embedding and (found := table_name(models[user], graph.embedding))
+    }
     # A draft is quantized like the decoder whose tokens it guesses.
     precisions = {name: plan.encoder if name == "encoder" else plan.decoder for name in models}
     statistics = {name: observed.get(name, {}) for name in models}
@@ -108,8 +120,9 @@ def convert_graphs(
 
         formats = number_formats(plan.target)
         cross = quantize_cross_kv(
-            models["encoder"], models["decoder"], statistics["encoder"], statistics["decoder"], formats
-        )
+            models["encoder"], models["decoder"], statistics["encoder"], statistics["decoder"], formats,
+            models.get(DRAFT), statistics.get(DRAFT),
+        )  # fmt: skip
         statistics["decoder"] = cross.statistics
         scaled |= {"encoder": cross.encoder, "decoder": cross.decoder}
         if DRAFT in models:
@@ -137,12 +150,13 @@ def convert_graphs(
     for name, values in self_values.items():
         self_kv.quantize_self_kv(models[name], values, observed[name], scaled[name])
     graphs = {}
-    with WeightsWriter(folder / WEIGHTS_FILE) as weights:
+    with WeightsWriter(folder / files["weights"]) as weights:
         for name, model in models.items():
             info = source.graphs[name]
-            inputs, outputs = save_model(model, folder / info.file, weights)
+            inputs, outputs = save_model(model, folder / files[name], weights)
             graphs[name] = replace(
                 info,
+                file=files[name],
                 precision=precisions[name],
                 opset=model.graph.opset_imports[""],
                 inputs=inputs,
@@ -151,10 +165,16 @@ def convert_graphs(
             )
             if name in self_values:
                 graphs[name] = replace(graphs[name], min_onnxruntime=self_kv.MIN_ONNXRUNTIME)
-        if table is not None:
-            place = locate_embedding(models["decoder"], table, weights, source.dimensions.d_model)
-            for name in graphs.keys() - {"encoder"}:  # a draft reads the rows of the same table
-                graphs[name] = replace(graphs[name], embedding=place.values, embedding_scales=place.scales)
+        for name, info in source.graphs.items():
+            if info.embedding is None:
+                continue
+            place: EmbeddingLocations
+            if name in tables:
+                user, table = tables[name]
+                place = locate_embedding(models[user], table, weights, info.embedding.shape[1])
+            else:
+                place = write_embedding(source.folder, info.embedding, precisions[name], weights)
+            graphs[name] = replace(graphs[name], embedding=place.values, embedding_scales=place.scales)
     graphs["encoder"] = replace(graphs["encoder"], rewrites=(*earlier, *rewrites))
     return Converted(graphs, scaled)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewhisper.artifact import (
+    DRAFT_ENCODER,
     AudioSettings,
     BuildInfo,
     GraphInfo,
@@ -55,7 +56,12 @@ class Source:
 
 
 def export_source(
-    checkpoint: Checkpoint, folder: Path, ops: Ops, draft: Draft | None = None, gives_hidden: bool = False
+    checkpoint: Checkpoint,
+    folder: Path,
+    ops: Ops,
+    draft: Draft | None = None,
+    gives_hidden: bool = False,
+    scored: tuple[int, ...] | None = None,
 ) -> Source:
     """Write the fp32 graphs of a checkpoint, and of a draft for it, and its vocabulary into `folder`; see `export_graphs`.
 
@@ -68,7 +74,7 @@ def export_source(
         raise MissingDependencyError(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
-    graphs = export_graphs(checkpoint, folder, ops, draft, gives_hidden)
+    graphs = export_graphs(checkpoint, folder, ops, draft, gives_hidden, scored)
     write_vocabulary(checkpoint.vocabulary, folder)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)
@@ -80,9 +86,13 @@ def artifact_source(folder: Path) -> Source:
 
     Raises:
         ArtifactError: not an artifact, or damaged.
-        UsageError: it is not fp32, or portable.
+        UsageError: it is not fp32, or portable, or has an assistant, whose shape it does not tell.
     """
     manifest = load_manifest(folder)
+    if DRAFT_ENCODER in manifest.graphs:
+        raise UsageError(
+            f"{folder}: its draft is a model of its own; build the quantized artifact from the checkpoints, with 'edgewhisper build'"
+        )
     for graph in manifest.graphs.values():
         if graph.precision != "fp32":
             raise UsageError(

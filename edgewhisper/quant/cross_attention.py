@@ -8,7 +8,7 @@ from edgewhisper.errors import BuildError
 
 from .linear import LinearLayer, linear_layers
 
-_PAST_KEY = "past_key_cross_"
+_PAST_KEY, _PRESENT_KEY = "past_key_cross_", "present_key_cross_"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,13 @@ class Reader:
 
 @dataclass(frozen=True)
 class Writer:
-    """What the encoder writes for one decoder layer: projections that give K and V [B, T, d], and outputs."""
+    """What the encoder writes for one decoder layer: projections that give K and V [B, T, d], and outputs.
 
+    Attributes:
+        number: of the keys and values; the decoder's layer, or a number behind them for a draft's own.
+    """
+
+    number: int
     key: LinearLayer
     value: LinearLayer
     present_key: ir.Value
@@ -79,14 +84,14 @@ def writers(encoder: ir.Model) -> list[Writer]:
     present = {value.name: value for value in encoder.graph.outputs}
     found = []
     for name, key in present.items():
-        if name is None or "_key_" not in name:
+        if name is None or not name.startswith(_PRESENT_KEY):
             continue
         try:
             value = present[name.replace("_key_", "_value_")]
             layers = projections[_projected(key)], projections[_projected(value)]
         except (KeyError, ValueError):
             raise _unknown_form(encoder, name) from None
-        found.append(Writer(*layers, key, value))
+        found.append(Writer(int(name.removeprefix(_PRESENT_KEY)), *layers, key, value))
     return found
 
 

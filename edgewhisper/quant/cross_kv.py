@@ -18,8 +18,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgewhisper.errors import BuildError
+
 from .calibration import Statistics
-from .cross_attention import Reader, producer_of, readers, writers
+from .cross_attention import Reader, Writer, producer_of, readers, writers
 from .linear import CONTRIB, add_initializer, remove_unused_initializers
 from .smoothing import Scaled, scale_columns, scale_rows, smoothing_factors
 from .static import affine, quantize_activation
@@ -63,6 +65,8 @@ def quantize_cross_kv(
     encoder_statistics: Mapping[str, Statistics],
     decoder_statistics: Mapping[str, Statistics],
     formats: NumberFormats,
+    draft: ir.Model | None = None,
+    draft_statistics: Mapping[str, Statistics] | None = None,
 ) -> QuantizedCrossKV:
     """Let the encoder write INT8 keys and values, and the decoder read them, in place. Comes before other passes.
 
@@ -72,16 +76,24 @@ def quantize_cross_kv(
         encoder_statistics: of the values that `encoder_values_to_observe` names,
         decoder_statistics: of those that `decoder_values_to_observe` names, and perhaps of others.
         formats: the target's.
+        draft: an fp32 graph that reads keys and values too, some perhaps that the decoder does not; left as it is.
+        draft_statistics: of its values.
 
     Raises:
         BuildError: a graph does not have the form that this project exports, or is quantized already.
     """
     encoded: dict[str, Scaled] = {}
     scales: dict[int, CrossKVScales] = {}
-    for writer, reader in zip(writers(encoder), readers(decoder), strict=True):
+    graphs = [(decoder, decoder_statistics)]
+    if draft is not None and draft_statistics is not None:
+        graphs.insert(0, (draft, draft_statistics))
+    # The decoder's come last: what it reads is scaled for it.
+    reading = {reader.number: (reader, found) for graph, found in graphs for reader in readers(graph)}
+    for writer in writers(encoder):
+        reader, reader_statistics = _reader_of(encoder, writer, reading)
         key_statistics = encoder_statistics[writer.key.output.name or ""]
         value_statistics = encoder_statistics[writer.value.output.name or ""]
-        query_statistics = decoder_statistics[reader.query.output.name or ""]
+        query_statistics = reader_statistics[reader.query.output.name or ""]
         by_query = smoothing_factors(query_statistics.largest, key_statistics.largest)
         rows = np.abs(reader.output.matrix()).max(axis=1)
         by_value = smoothing_factors(value_statistics.largest, rows)
@@ -101,6 +113,16 @@ def quantize_cross_kv(
     remove_unused_initializers(encoder.graph)
     statistics, decoded = read_cross_kv(decoder, scales, decoder_statistics, formats)
     return QuantizedCrossKV(statistics, encoded, decoded, scales)
+
+
+def _reader_of(
+    encoder: ir.Model, writer: Writer, reading: Mapping[int, tuple[Reader, Mapping[str, Statistics]]]
+) -> tuple[Reader, Mapping[str, Statistics]]:
+    if writer.number not in reading:
+        raise BuildError(
+            f"graph '{encoder.graph.name}': no decoder reads keys and values {writer.number}; build the fp32 artifact again"
+        )
+    return reading[writer.number]
 
 
 def read_cross_kv(

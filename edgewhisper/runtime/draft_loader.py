@@ -7,10 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewhisper.artifact import DRAFT, HEADS, PHRASES, STEP, Manifest, check_file, draft_files
+from edgewhisper.artifact import (
+    DRAFT,
+    DRAFT_ENCODER,
+    HEADS,
+    PHRASES,
+    STEP,
+    Manifest,
+    check_file,
+    draft_files,
+)
 from edgewhisper.errors import ArtifactError
 
 from .decoder import Decoder
+from .encoder import CrossKV, Encoder
 from .exactness import steps_are_exact
 from .heads import Heads
 from .session import SessionSettings
@@ -80,10 +90,12 @@ def _load(
         phrases = Phrases.read(folder / PHRASES, manifest.dimensions.vocab_size)
         return Draft(partial(LookupDrafter, phrases), step_costs(decoder, None, manifest, settings, state))
     graph = manifest.graph(DRAFT)
-    tokens = np.array(graph.head_tokens or (), np.int64)
+    every = range(manifest.dimensions.vocab_size)
+    tokens = np.array(every if graph.head_tokens is None else graph.head_tokens, np.int64)
     known = (tokens >= 0) & (tokens < manifest.dimensions.vocab_size)
     draft: Decoder | Heads
     drafter: Callable[[], Drafter]
+    encoder: Encoder | None = None
     if graph.kind == HEADS:
         if decoder.hidden_width == 0:
             raise ArtifactError(
@@ -94,7 +106,16 @@ def _load(
     else:
         draft = small = Decoder(folder, manifest, settings, DRAFT)
         drafter = partial(ModelDrafter, small, tokens)
+        if DRAFT_ENCODER in manifest.graphs:
+            encoder = Encoder(folder, manifest, settings, DRAFT_ENCODER)
+            drafter = partial(ModelDrafter, small, tokens, partial(_encode_again, encoder))
     if graph.kind not in (STEP, HEADS) or len(tokens) != draft.head_size or not known.all():
         raise ArtifactError(f"{folder / graph.file}: a draft of another form; build the artifact again")
-    costs = step_costs(decoder, draft, manifest, settings, state)
+    costs = step_costs(decoder, draft, manifest, settings, state, encoder)
     return Draft(drafter, costs)
+
+
+def _encode_again(encoder: Encoder, cross: CrossKV) -> CrossKV:
+    """What an assistant's own encoder makes of a window."""
+    assert cross.log_mel is not None
+    return encoder.run(cross.log_mel)

@@ -19,17 +19,21 @@ class CrossKV:
 
     Attributes:
         values: decoder input name -> OrtValue [B, heads, positions, head_dim].
+        log_mel: the window's frames [B, n_mels, frames], for a draft with an encoder of its own.
     """
 
     values: Mapping[str, Any]
+    log_mel: NDArray[np.float32] | None = None
 
 
 class Encoder:
     """Runs `encoder.onnx`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, settings: SessionSettings) -> None:
-        """Load the graph; raises what `create_session` raises."""
-        graph = manifest.graph("encoder")
+    def __init__(
+        self, folder: Path, manifest: Manifest, settings: SessionSettings, name: str = "encoder"
+    ) -> None:
+        """Load the graph `name`, the encoder or a draft's; raises what `create_session` raises."""
+        graph = manifest.graph(name)
         self._session = create_session(folder, graph, settings)
         self._device = memory_device(settings)
         self._outputs = [output.name for output in graph.outputs]
@@ -47,4 +51,4 @@ class Encoder:
             binding.bind_output(name, self._device)
         self._session.run_with_iobinding(binding)
         values = zip(self._outputs, binding.get_outputs(), strict=True)
-        return CrossKV({name.replace("present_", "past_", 1): value for name, value in values})
+        return CrossKV({name.replace("present_", "past_", 1): value for name, value in values}, batch)

@@ -92,10 +92,12 @@ def _probe(decoder: Decoder, cross: CrossKV, manifest: Manifest, counts: Sequenc
     return True
 
 
-def random_cross_kv(manifest: Manifest, source: random.Random, device: str = "cpu") -> CrossKV:
-    """Keys and values as the encoder gives them, of noise, in the memory of `device`."""
+def random_cross_kv(
+    manifest: Manifest, source: random.Random, device: str = "cpu", encoder: str = "encoder"
+) -> CrossKV:
+    """Keys and values as an encoder gives them, of noise, in the memory of `device`."""
     values: dict[str, Any] = {}
-    for info in manifest.graph("encoder").outputs:
+    for info in manifest.graph(encoder).outputs:
         positions = manifest.dimensions.max_source_positions
         shape = (1, *(size if isinstance(size, int) else positions for size in info.shape[1:]))
         spread = _INT8_SPREAD if info.dtype == "int8" else 1

@@ -4,7 +4,9 @@ The peak comes while the decoder's weights are repacked, or while the encoder ru
 of whole processes (`edgewhisper transcribe`, one window of 30 s, two threads); see docs/memory.md.
 """
 
-from edgewhisper.artifact import HEADS, Manifest, ModelDimensions
+import math
+
+from edgewhisper.artifact import DRAFT, DRAFT_ENCODER, HEADS, Manifest, ModelDimensions
 from edgewhisper.errors import UsageError
 
 # Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale, and their sum once packed.
@@ -12,6 +14,7 @@ from edgewhisper.errors import UsageError
 _WEIGHT_BYTES = {
     "fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 0.9,
 }  # fmt: skip
+_VALUE_BYTES = {"int8": 1, "float16": 2}
 # Decoders that read the encoder's keys and values in INT8.
 _INT8_CROSS_KV = {"int8", "int4"}
 # Python, NumPy, ONNX Runtime and the vocabulary, with what their sessions need beside the weights.
@@ -48,9 +51,11 @@ def transcription_memory(
 
 def draft_memory(manifest: Manifest) -> int:
     """What the artifact's draft takes, in bytes; 0 without one. Phrases are mapped and cost next to nothing."""
-    graph = manifest.graphs.get("draft")
+    graph = manifest.graphs.get(DRAFT)
     if graph is None:
         return 0
+    if DRAFT_ENCODER in manifest.graphs:
+        return _assistant_memory(manifest)
     dims, layers = manifest.dimensions, sum("_key_cross_" in info.name for info in graph.inputs)
     width, feed_forward = dims.d_model, 2 * dims.d_model * dims.decoder_ffn
     cache = 0
@@ -61,6 +66,29 @@ def draft_memory(manifest: Manifest) -> int:
         cache = layers * 2 * width * dims.max_target_positions * 4
     weights += len(graph.head_tokens or ()) * width
     return round(weights * _WEIGHT_BYTES.get(graph.precision, 4.0)) + cache
+
+
+def _assistant_memory(manifest: Manifest) -> int:
+    """Of a draft with an encoder of its own, by the size of its weights, its caches and what its encoder computes."""
+    encoder, decoder = manifest.graphs[DRAFT_ENCODER], manifest.graphs[DRAFT]
+    names = {*encoder.weights, *decoder.weights}
+    weights = sum(info.size for info in manifest.files if info.name in names)
+    positions = manifest.dimensions.max_source_positions
+    cached = [
+        info
+        for info in (*encoder.outputs, *decoder.inputs)
+        if "_cross_" in info.name or "_self_" in info.name
+    ]
+    caches = sum(
+        _VALUE_BYTES.get(info.dtype, 4)
+        * math.prod(x if isinstance(x, int) else positions for x in info.shape[1:])
+        for info in cached
+        if not info.name.startswith("past_key_cross") and not info.name.startswith("past_value_cross")
+    )
+    width = next((x for info in decoder.inputs if info.name == "inputs_embeds" for x in info.shape[-1:]), 0)
+    activations = positions * (width if isinstance(width, int) else 0) * 4 * _ACTIVATIONS
+    factor = _WEIGHT_BYTES["fp16"] / 2 if decoder.precision == "fp16" else 1
+    return round(weights * factor + caches + activations)
 
 
 def needs_low_memory(manifest: Manifest, max_ram: int) -> bool:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from edgewhisper.artifact import ModelDimensions
 from edgewhisper.models.generation import find_token_ids
@@ -35,3 +37,16 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_artifact(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact of that checkpoint, with a parity report. Shared: read it, do not change it."""
     return build(small_checkpoint, tmp_path_factory.mktemp("artifacts") / "small", parity=True)
+
+
+@pytest.fixture(scope="session")
+def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of noise, and a file that is none. Shared: read it, do not change it."""
+    folder = tmp_path_factory.mktemp("speech")
+    for number in range(6):
+        random = np.random.default_rng(number)
+        soundfile.write(
+            folder / f"{number}.flac", 0.1 * random.standard_normal(30_000 + 9000 * number), 16_000
+        )
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    return folder

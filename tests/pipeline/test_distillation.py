@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from edgewhisper.artifact import Manifest, load_manifest
@@ -24,19 +23,6 @@ from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.heads import Heads
 from edgewhisper.runtime.session import SessionSettings
-
-
-@pytest.fixture(scope="module")
-def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of noise, and a file that is none."""
-    folder = tmp_path_factory.mktemp("speech")
-    for number in range(6):
-        random = np.random.default_rng(number)
-        soundfile.write(
-            folder / f"{number}.flac", 0.1 * random.standard_normal(30_000 + 9000 * number), 16_000
-        )
-    (folder / "broken.wav").write_bytes(b"RIFF")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +154,7 @@ def test_training_learns_and_goes_on_where_it_was_stopped(
     paths = lessons_of(
         tmp_path, 1, dims.decoder_heads, dims.d_model // dims.decoder_heads, 20, dims.vocab_size
     )
-    options = DraftTraining(steps=3 * third, evaluate_every=third)
+    options = DraftTraining(kind, steps=3 * third, evaluate_every=third)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     points: list[LearningPoint] = []
@@ -224,7 +210,7 @@ def test_nothing_but_a_draft_is_replaced(small_checkpoint: Path, speech_folder: 
     precious = tmp_path / "important"
     precious.mkdir()
     (precious / "thesis.txt").write_text("hi")
-    with pytest.raises(UsageError, match="exists and is not a draft"):
+    with pytest.raises(UsageError, match="exists and is neither a draft nor a student"):
         distill(small_checkpoint, "shared", 1, speech_folder, precious, tmp_path / "work", 1)
     for output in (speech_folder, speech_folder.parent):
         with pytest.raises(UsageError, match="holds the recordings or the work folder"):

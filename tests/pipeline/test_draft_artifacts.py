@@ -3,8 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -141,20 +141,28 @@ def test_costs_are_measured_once_for_a_device(
     assert len(first.costs.rows) == MOST_PROPOSED + 1
     stored = json.loads((tmp_path / "state.json").read_text())["step_costs"]
     (key,) = stored
-    stored[key][-3] = 123.0
+    stored[key][-5] = 123.0
     (tmp_path / "state.json").write_text(json.dumps({"step_costs": stored}))
     again = Transcriber(artifact("fp32"))._model.load_draft(False)
     assert again is not None
     assert again.costs.first == 123.0
 
 
-def test_costs_that_others_disturbed_are_not_remembered(
+def test_costs_that_others_disturbed_are_measured_again_a_few_times(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEWHISPER_STATE", str(tmp_path))
-    monkeypatch.setattr(costs, "timed", lambda: nullcontext(Timing(waited=0.3)))
-    assert Transcriber(artifact("fp32"))._model.load_draft(False) is not None
-    assert "step_costs" not in json.loads((tmp_path / "state.json").read_text())
+    measured: list[float] = []
+
+    @contextmanager
+    def disturbed() -> Iterator[Timing]:
+        measured.append(1.0)
+        yield Timing(waited=0.3)
+
+    monkeypatch.setattr(costs, "timed", disturbed)
+    for expected in (1, 2, 3, 3, 3):
+        assert Transcriber(artifact("fp32"))._model.load_draft(False) is not None
+        assert len(measured) == expected
 
 
 def test_decoding_goes_on_without_a_draft_that_cannot_be_loaded(

@@ -18,6 +18,12 @@ _MEMORY = 0.97
 _PROBE_AFTER, _LONGEST_PAUSE = 16, 256
 """Single steps until one proposal is tried again while switched off; doubled each time it does not pay."""
 
+_PROBE_SHARE = 0.02
+"""Of the time, at most, that probing may spend on a draft's encoder."""
+
+_USUAL_TOKENS = 60.0
+"""Tokens of a window before any is known."""
+
 
 @dataclass(frozen=True)
 class StepCosts:
@@ -27,12 +33,14 @@ class StepCosts:
         rows: of a step of 1, 2, .. rows of the decoder.
         first: of the first drafted token after a step of the decoder, whose weights have left none of the draft's in the caches.
         further: of every further one.
+        window: of what the draft does once in a window: its own encoder.
         seconds: of the greedy step itself.
     """
 
     rows: tuple[float, ...]
     first: float
     further: float
+    window: float = 0.0
     seconds: float = math.nan
 
     def verification(self, proposed: int) -> float:
@@ -50,8 +58,11 @@ class FixedLength:
     def __init__(self, proposals: int) -> None:
         self._proposals = proposals
 
-    def length(self) -> int:
-        """How many tokens to propose."""
+    def begin(self) -> None:
+        """A window begins."""
+
+    def length(self, said: int) -> int:
+        """How many tokens to propose after so many of the window."""
         return self._proposals
 
     def goes_on(self, drafted: int, probability: float) -> bool:
@@ -67,6 +78,9 @@ class AdaptiveLength:
 
     With an acceptance rate a, K proposals give (1 - a^(K+1)) / (1 - a) tokens for a verification of K + 1 rows and K drafted
     tokens. Switched off, it tries a single proposal from time to time.
+
+    What a draft does once in a window is shared among the tokens that the window is expected to have still, and is spent with its first
+    proposal.
     """
 
     def __init__(self, costs: StepCosts) -> None:
@@ -75,19 +89,29 @@ class AdaptiveLength:
         self._seen = _WEIGHT
         self._pause = _PROBE_AFTER
         self._skipped = 0
+        self._due = costs.window
+        self._said, self._usual = 0, _USUAL_TOKENS
 
     @property
     def acceptance(self) -> float:
         """The running acceptance rate."""
         return self._right / self._seen
 
-    def length(self) -> int:
-        """How many tokens to propose now."""
+    def begin(self) -> None:
+        """A window begins; the tokens that the last one had say how many to expect."""
+        if self._said:
+            self._usual += (self._said - self._usual) / 2
+        self._due, self._said = self._costs.window, 0
+
+    def length(self, said: int) -> int:
+        """How many tokens to propose now, after so many of the window."""
+        self._said = said
         best = max(range(1, MOST_PROPOSED + 1), key=self._gain)
         if self._gain(best) >= LEAST_GAIN:
             return best
         self._skipped += 1
-        return 0 if self._skipped < self._pause else 1  # until something is proposed
+        pause = max(self._pause, self._due / _PROBE_SHARE)
+        return 0 if self._skipped < pause else 1  # until something is proposed
 
     def goes_on(self, drafted: int, probability: float) -> bool:
         """Whether the chance that the next token is right too outweighs what it costs."""
@@ -100,17 +124,19 @@ class AdaptiveLength:
         for right in [True] * accepted + [False] * (accepted < proposed):
             self._right = self._right * _MEMORY + right
             self._seen = self._seen * _MEMORY + 1
-        self._skipped = 0
+        self._skipped, self._due = 0, 0.0
         self._pause = _PROBE_AFTER if accepted else min(2 * self._pause, _LONGEST_PAUSE)
 
     def _gain(self, proposals: int) -> float:
-        return expected_gain(self.acceptance, proposals, self._costs)
+        return expected_gain(
+            self.acceptance, proposals, self._costs, self._due / max(1.0, self._usual - self._said)
+        )
 
 
 Controller = FixedLength | AdaptiveLength
 
 
-def expected_gain(acceptance: float, proposals: int, costs: StepCosts) -> float:
-    """Expected speed-up over single steps: tokens per verification over its time."""
+def expected_gain(acceptance: float, proposals: int, costs: StepCosts, each: float = 0.0) -> float:
+    """Expected speed-up over single steps: tokens per verification over its time, and over what every token costs besides."""
     tokens = sum(acceptance**position for position in range(proposals + 1))
-    return tokens / (costs.verification(proposals) + costs.drafting(proposals))
+    return tokens / (costs.verification(proposals) + costs.drafting(proposals) + tokens * each)

@@ -43,14 +43,18 @@ class Speculation:
         self._drafter: Drafter | None = drafter
         self._controller = controller
         self._statistics = statistics
+        self._cross: CrossKV | None = None
 
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
         """A window is decoded, perhaps once more at another temperature."""
+        if cross is not self._cross:
+            self._cross = cross
+            self._controller.begin()
         self._asked(lambda drafter: drafter.begin(cross, prompt))
 
     def propose(self, sampled: Sequence[int], room: int, hidden: Floats | None) -> Sequence[int]:
         """Tokens that `sampled` may go on with; at most `room`. `hidden` as in `Drafter.propose`."""
-        count = min(self._controller.length(), room)
+        count = min(self._controller.length(len(sampled)), room)
         if count < 1:
             return ()
         started = time.perf_counter()
@@ -68,6 +72,7 @@ class Speculation:
 
     def end(self) -> None:
         """The window is decoded."""
+        self._cross = None
         self._asked(lambda drafter: drafter.end())
 
     def _asked(self, ask: Callable[[Drafter], Answer]) -> Answer | None:

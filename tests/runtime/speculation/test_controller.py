@@ -35,7 +35,7 @@ def decode(costs: StepCosts, acceptance: float, tokens: int, seed: int = 0) -> t
     random, controller = np.random.default_rng(seed), AdaptiveLength(costs)
     said, time, length = 0, 0.0, 0
     while said < tokens:
-        length = controller.length()
+        length = controller.length(0)
         drafted = 0
         while drafted < length:
             drafted += 1
@@ -72,11 +72,11 @@ def test_drafts_that_cost_more_than_they_save_are_left_alone() -> None:
 
 def test_switched_off_it_tries_again_and_comes_back() -> None:
     controller = AdaptiveLength(CHEAP)
-    while controller.length():
+    while controller.length(0):
         controller.learn(4, 0)
     tried = 0
     for _ in range(400):
-        if length := controller.length():
+        if length := controller.length(0):
             tried += 1
             controller.learn(length, length)
     assert tried > 100
@@ -86,7 +86,7 @@ def test_switched_off_it_tries_again_and_comes_back() -> None:
 def test_a_fixed_length_is_kept_whatever_happens() -> None:
     controller = FixedLength(5)
     for _ in range(50):
-        assert controller.length() == 5
+        assert controller.length(0) == 5
         assert controller.goes_on(3, 0.001)
         controller.learn(5, 0)
 
