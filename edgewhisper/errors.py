@@ -2,6 +2,7 @@
 
 EdgeWhisperError
 ├── UsageError               an option or argument that cannot be used (exit code 2)
+│   └── CorpusError          a corpus that is not there, is of no known layout or cannot be read
 ├── MissingDependencyError   an optional package or program that is not installed
 ├── AudioError               a recording that cannot be read
 ├── CheckpointError          a Whisper checkpoint that cannot be read or is not one
@@ -25,6 +26,10 @@ class UsageError(EdgeWhisperError):
     """An option or argument that cannot be used."""
 
     exit_code = 2
+
+
+class CorpusError(UsageError):
+    """A corpus that is not there, is of no known layout or cannot be read."""
 
 
 class MissingDependencyError(EdgeWhisperError):

@@ -85,9 +85,9 @@ _OPTIONS = (
     ),
     click.option(
         "--evaluation",
-        type=FolderPath(),
-        metavar="DIR",
-        help="Recordings with transcripts for --gate text: transcripts.tsv, or a .txt beside each. Default: the bundled ones.",
+        metavar="CORPUS",
+        help="Recordings with transcripts for --gate text: a .txt beside each, LibriSpeech, Kaldi, a table of Common Voice, or "
+        "hf:NAME:SPLIT. Default: the bundled ones.",
     ),
     click.option(
         "--on-loss",

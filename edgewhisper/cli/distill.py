@@ -28,10 +28,9 @@ from .parameters import FolderPath
 )
 @click.option(
     "--data",
-    type=FolderPath(),
     required=True,
-    metavar="DIR",
-    help="Recordings to learn on; no transcripts are needed.",
+    metavar="CORPUS",
+    help="Recordings to learn on; no transcripts are needed. A folder, LibriSpeech, Kaldi, a table of Common Voice, or hf:NAME:SPLIT.",
 )
 @click.option(
     "-o", "--output", type=FolderPath(), required=True, metavar="DIR", help="Where the draft or student goes."
@@ -42,17 +41,31 @@ from .parameters import FolderPath
     metavar="DIR",
     help="Keeps what was done, so that an interrupted run goes on. Default: OUTPUT.work",
 )
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Recordings to learn on, from the corpus' beginning. Default: all.",
+)
+@click.option(
+    "--max-wer",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Leave out recordings of which the model writes something else than their transcript, such as 10. Default: none.",
+)
 @click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of training.")
 def distill(
     model: str,
     kind: Literal["heads", "shared", "student"],
     layers: int,
-    data: Path,
+    data: str,
     output: Path,
     work_dir: Path | None,
+    most: int | None,
+    max_wer: float | None,
     steps: int,
 ) -> None:
-    """Train a draft or a student for MODEL: it learns from what the model itself says of the recordings in DIR.
+    """Train a draft or a student for MODEL: it learns from what the model itself says of the recordings in CORPUS.
 
     Give the folder of a draft to 'edgewhisper build MODEL --draft'; a student's to 'edgewhisper build'. After an
     interruption, run the command again: it goes on where it stopped.
@@ -68,5 +81,8 @@ def distill(
 
     work = work_dir or output.with_name(f"{output.name}.work")
     print_result(
-        distill_draft(model, kind, layers, data, output, work, steps, lambda line: click.echo(line, err=True))
-    )
+        distill_draft(
+            model, kind, layers, data, output, work, steps, lambda line: click.echo(line, err=True),
+            most=most, max_wer=None if max_wer is None else max_wer / 100,
+        )
+    )  # fmt: skip

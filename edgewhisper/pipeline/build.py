@@ -245,7 +245,9 @@ def _prune(
     vocabulary = structure = None
     if choice is not None:
         references = (
-            [spoken.text for spoken in read_transcripts(options.evaluation)] if options.evaluation else []
+            [spoken.text or "" for spoken in read_transcripts(options.evaluation)]
+            if options.evaluation
+            else []
         )
         with steps("prune the vocabulary"):
             checkpoint, vocabulary = prune_checkpoint_vocabulary(checkpoint, choice, references)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewhisper.artifact import GraphInfo, ModelInfo
+from edgewhisper.bench.corpora.utterance import Utterance
 from edgewhisper.quant.targets import number_formats
 from edgewhisper.runtime.processor import host_target
 
@@ -30,7 +31,7 @@ from .source import Source
 from .step_mismatch import measure_steps
 from .steps import Steps
 from .text_gate import Hypothesis, compare_text, require_scoring, write_all
-from .transcripts import Spoken, read_transcripts
+from .transcripts import read_transcripts
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def convert(
 class _Texts:
     """The evaluation set, and what the fp32 graphs write for it."""
 
-    recordings: Sequence[Spoken]
+    recordings: Sequence[Utterance]
     fp32: Sequence[Hypothesis]
 
     @classmethod

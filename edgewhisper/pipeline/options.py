@@ -52,7 +52,7 @@ class BuildOptions:
         block_size: weights that share a scale, of "int8-weight" and "int4"; None: 32.
         weight_method: how the weights of "int8-weight" and "int4" are rounded; None: "k-quant".
         gate: what is compared with fp32 before the artifact is accepted: layers, layers and text, or nothing.
-        evaluation: a folder of recordings with transcripts, for the gate's text; None: the bundled ones.
+        evaluation: a corpus with transcripts (see `bench.corpora.open`), for the gate's text; None: the bundled ones.
         on_loss: what happens when the gate refuses: fail, or take the next safer precision.
         prune_vocabulary: keep the tokens that can occur; see `quant.pruning`. None: all.
         prune_heads: share of the attention heads to remove.
@@ -74,7 +74,7 @@ class BuildOptions:
     block_size: int | None = None
     weight_method: WeightMethod | None = None
     gate: Gate = "layers"
-    evaluation: Path | None = None
+    evaluation: str | Path | None = None
     on_loss: OnLoss = "fail"
     prune_vocabulary: str | None = None
     prune_heads: float = 0.0

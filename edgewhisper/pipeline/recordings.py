@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgewhisper.artifact import sha256_of
+from edgewhisper.bench.corpora.utterance import AUDIO_SUFFIXES
 from edgewhisper.errors import AudioError, UsageError
 from edgewhisper.models.cards import DEMO_FOLDER
 
 BUNDLED_RECORDINGS = DEMO_FOLDER / "recordings"
-# What a build takes for a recording, by the name's ending.
-AUDIO_SUFFIXES = (
-    ".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".mkv", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm",
-)  # fmt: skip
 # Of a larger folder, recordings at even distances.
 MOST_RECORDINGS = 200
 

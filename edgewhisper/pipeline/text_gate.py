@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewhisper.artifact import TOKENS, GraphInfo, Manifest
+from edgewhisper.bench.corpora.utterance import Utterance
 from edgewhisper.errors import MissingDependencyError
-from edgewhisper.runtime.audio import open_audio
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import Encoder
 from edgewhisper.runtime.features import LogMelStream
@@ -16,7 +16,6 @@ from edgewhisper.runtime.transcription import Model, Transcription
 from edgewhisper.runtime.vocabulary import read_vocabulary
 
 from .source import Source
-from .transcripts import Spoken
 
 # Greedy only: what is drawn at higher temperatures differs by chance.
 _GREEDY = DecodingOptions(temperature=0.0)
@@ -78,7 +77,7 @@ def write_all(
     folder: Path,
     manifest: Manifest,
     source: Source,
-    recordings: Sequence[Spoken],
+    recordings: Sequence[Utterance],
     progress: Callable[[float], None],
 ) -> list[Hypothesis]:
     """Transcribe the recordings with the graphs in `folder`, greedily, the language left to the model."""
@@ -92,7 +91,7 @@ def write_all(
     )
     hypotheses = []
     for done, recording in enumerate(recordings, 1):
-        with open_audio(recording.path, target_rate=source.audio.sample_rate) as audio:
+        with recording.open(source.audio.sample_rate) as audio:
             segments = list(Transcription(model, LogMelStream(audio, source.audio), _GREEDY).segments())
         tokens = tuple(
             model.vocabulary.token_bytes(token) for segment in segments for token in segment.tokens
@@ -106,7 +105,7 @@ def compare_text(
     source: Source,
     graphs: Mapping[str, GraphInfo],
     folder: Path,
-    recordings: Sequence[Spoken],
+    recordings: Sequence[Utterance],
     fp32: Sequence[Hypothesis],
     progress: Callable[[float], None],
 ) -> TextReport:
@@ -139,13 +138,13 @@ def same_tokens(references: Sequence[Hypothesis], hypotheses: Sequence[Hypothesi
     return kept / total if total else 1.0
 
 
-def _score(recordings: Sequence[Spoken], hypotheses: Sequence[Hypothesis]) -> tuple[int, TextScore]:
+def _score(recordings: Sequence[Utterance], hypotheses: Sequence[Hypothesis]) -> tuple[int, TextScore]:
     from edgewhisper.bench.scoring import error_rate, normalise
 
     pairs = [
         (spoken.text, hypothesis.text)
         for spoken, hypothesis in zip(recordings, hypotheses, strict=True)
-        if normalise(spoken.text)
+        if spoken.text is not None and normalise(spoken.text)
     ]
     rate = error_rate([reference for reference, _ in pairs], [text for _, text in pairs])
     return rate.reference_words, TextScore(rate.wer, rate.low, rate.high, rate.cer)

@@ -71,7 +71,7 @@ def test_an_evaluation_set_without_transcripts_is_refused(
     shutil.copy(speech, folder)
     options = ("--precision", "int8-weight", "--gate", "text", "--evaluation", folder)
     outcome = command("quantize", demo_artifact, "-o", tmp_path / "out", *options)
-    outcome.assert_refused(2, speech.name, "has no transcript")
+    outcome.assert_refused(2, speech.name, "there is no transcript")
     assert not (tmp_path / "out").exists()
 
 

@@ -8,16 +8,19 @@ import pytest
 import torch
 
 from edgewhisper.artifact import Manifest, load_manifest
+from edgewhisper.bench.corpora.open import open_corpus
+from edgewhisper.bench.scoring import normalise
 from edgewhisper.distill.draft_model import DraftDecoder
 from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
 from edgewhisper.distill.heads_model import HeadsDecoder
-from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
-from edgewhisper.errors import CheckpointError, UsageError
+from edgewhisper.distill.teacher import Lesson, likeliest_tokens, read_lesson, write_lesson
+from edgewhisper.errors import AudioError, CheckpointError, CorpusError, UsageError
 from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, Kind, initial_draft, read_draft, write_draft
 from edgewhisper.models.random_weights import write_random_folder
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.distillation import distill
+from edgewhisper.pipeline.lessons import Choice, gather, spoken_tokens
 from edgewhisper.pipeline.options import BuildOptions
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
@@ -204,6 +207,58 @@ def test_other_recordings_or_another_draft_begin_anew(
     assert (tmp_path / "fewer" / WEIGHTS).read_bytes() != (trained / WEIGHTS).read_bytes()
     distill(small_checkpoint, "shared", 2, speech_folder, tmp_path / "deeper", work, 2)
     assert read_draft(tmp_path / "deeper", read_checkpoint(small_checkpoint)).info.layers == 2
+
+
+def test_only_what_is_asked_for_is_learnt_from(
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    """The first recordings of a corpus, and of those the ones whose transcript the main model writes too."""
+    corpus = tmp_path / "corpus"
+    chapter = corpus / "1" / "2"
+    chapter.mkdir(parents=True)
+    for number in range(6):
+        shutil.copy(speech_folder / f"{number}.flac", chapter / f"1-2-{number}.flac")
+    checkpoint = read_checkpoint(small_checkpoint)
+    source = open_corpus(corpus)
+    info = initial_draft(checkpoint, "shared", 1).info
+    said: list[str] = []
+    lessons = gather(checkpoint, info, source, Choice(most=4), tmp_path / "first", said.append)
+    assert "recording 1 of 4: 0 windows so far" in said
+    windows = [len([x for x in lessons if x.name.startswith(item.stamp)]) for item in source]
+    assert [count > 0 for count in windows] == [True] * 4 + [False] * 2
+    texts = {}
+    for item, count in zip(source, windows, strict=True):
+        tokens = [
+            token
+            for index in range(count)
+            for token in spoken_tokens(
+                read_lesson(tmp_path / "first" / f"{item.stamp}-{index:04d}.npz"),
+                checkpoint.token_ids.end_of_text,
+            )
+        ]
+        text = b"".join(checkpoint.vocabulary.tokens[token] for token in tokens).decode("utf-8", "replace")
+        texts[item.key] = " ".join(normalise(text).split())
+    right = next(key for key in list(texts)[:4] if texts[key])
+    listed = {key: text if key == right else "quite another thing" for key, text in list(texts.items())[:3]}
+    (chapter / "1-2.trans.txt").write_text(
+        "".join(f"{Path(key).stem} {text}\n" for key, text in listed.items())
+    )
+    said.clear()
+    kept = gather(checkpoint, info, open_corpus(corpus), Choice(max_wer=0.1), tmp_path / "alike", said.append)
+    stamp = next(item.stamp for item in open_corpus(corpus) if item.key == Path(right).stem)
+    assert {path.name[:16] for path in kept} == {stamp}
+    assert sum("writes something else than its transcript" in line for line in said) == 2
+    assert sum("there is no transcript" in line for line in said) == 3
+
+
+def test_a_corpus_without_recordings_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for data, words in (("empty", "holds no recording"), ("gone", "there is no such corpus")):
+        with pytest.raises(CorpusError, match=words):
+            distill(small_checkpoint, "heads", 1, tmp_path / data, tmp_path / "out", tmp_path / "work", 1)
+    (tmp_path / "empty" / "a.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="no recording can be learnt from"):
+        distill(small_checkpoint, "heads", 1, tmp_path / "empty", tmp_path / "out", tmp_path / "work", 1)
 
 
 def test_nothing_but_a_draft_is_replaced(small_checkpoint: Path, speech_folder: Path, tmp_path: Path) -> None:

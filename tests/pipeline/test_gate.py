@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgewhisper.artifact import load_manifest
+from edgewhisper.bench.corpora.tables import TRANSCRIPTS
 from edgewhisper.errors import BuildError
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.gate import (
@@ -23,7 +24,6 @@ from edgewhisper.pipeline.measurements import read_measurements
 from edgewhisper.pipeline.options import BuildOptions, Plan, Precision
 from edgewhisper.pipeline.recordings import BUNDLED_RECORDINGS
 from edgewhisper.pipeline.text_gate import Hypothesis, TextReport, TextScore, same_tokens
-from edgewhisper.pipeline.transcripts import TABLE
 
 
 def losses(encoder: tuple[Precision, float], decoder: tuple[Precision, float]) -> LayerReport:
@@ -90,12 +90,12 @@ def few_recordings(tmp_path: Path) -> Path:
     """Three of the bundled recordings, with their transcripts."""
     folder = tmp_path / "evaluation"
     folder.mkdir()
-    header, *rows = (BUNDLED_RECORDINGS / TABLE).read_text().splitlines()
+    header, *rows = (BUNDLED_RECORDINGS / TRANSCRIPTS).read_text().splitlines()
     name = header.split("\t").index("file")
     chosen = [row for row in rows if row.split("\t")[name].startswith("seen-00")][:3]
     for row in chosen:
         shutil.copy(BUNDLED_RECORDINGS / row.split("\t")[name], folder)
-    (folder / TABLE).write_text("\n".join([header, *chosen]) + "\n")
+    (folder / TRANSCRIPTS).write_text("\n".join([header, *chosen]) + "\n")
     return folder
 
 
