@@ -18,10 +18,12 @@ from .build import build
 from .completion import completion
 from .distill import distill
 from .download import download
+from .eval import evaluate
 from .inspect import inspect
 from .models import models
 from .quantize import quantize
 from .random import random
+from .report import report
 from .transcribe import transcribe
 from .winograd import winograd
 
@@ -57,10 +59,12 @@ for command in (
     build,
     quantize,
     inspect,
+    evaluate,
     models,
     distill,
     download,
     random,
+    report,
     winograd,
     completion,
 ):

@@ -53,6 +53,42 @@ class Progress:
                 self._bar.refresh()
 
 
+class Count:
+    """Progress through things that are counted, artifact after artifact; a context manager."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._name = ""
+        self._bar: tqdm[NoReturn] | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """So many of what is called `name` are done, of so many, if that is known."""
+        from tqdm import tqdm
+
+        if name != self._name:
+            self.__exit__()
+            self._name = name
+            self._bar = (
+                tqdm(desc=name, total=total, unit=f" {self._unit}", leave=False)
+                if sys.stderr.isatty()
+                else None
+            )
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            of_all = "" if total is None else f" of {total}"
+            print(f"{name}: {done}{of_all} {self._unit}", file=sys.stderr, flush=True)
+
+
 def _bar(name: str, duration: float | None) -> "tqdm[NoReturn]":
     from tqdm import tqdm
 

@@ -29,6 +29,7 @@ class DraftModule(nn.Module):
 class DraftDecoder(DraftModule):
     """Embedding and positions are the main model's and stay as they are; the head is rows of the embedding."""
 
+    _projects = False  # whether layers have projections to keys and values
     table: torch.Tensor
     positions: torch.Tensor
     tokens: torch.Tensor
@@ -43,7 +44,8 @@ class DraftDecoder(DraftModule):
         )
         self.register_buffer("tokens", torch.tensor(draft.info.tokens), persistent=False)
         self.layers = nn.ModuleList(
-            _Layer(dims.d_model, dims.decoder_heads, dims.decoder_ffn) for _ in range(draft.info.layers)
+            _Layer(dims.d_model, dims.decoder_heads, dims.decoder_ffn, self._projects)
+            for _ in range(draft.info.layers)
         )
         self.layer_norm = nn.LayerNorm(dims.d_model, eps=EPSILON)
         self.load_state_dict({name: tensor_of(draft.tensors[name]) for name in draft.tensors})
@@ -57,13 +59,28 @@ class DraftDecoder(DraftModule):
         return logits
 
 
+class StudentDecoder(DraftDecoder):
+    """A student's decoder, which makes keys and values itself."""
+
+    _projects = True
+
+    def forward_encoded(self, ids: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        """ids [B, S], what the encoder gives [B, T, d] -> logits of all tokens [B, S, tokens]."""
+        cross = []
+        for layer in self.layers:
+            assert isinstance(layer, CrossLayer)
+            cross.append(layer.encoder_attn.keys_and_values(encoded))
+        logits: torch.Tensor = self(ids, cross)
+        return logits
+
+
 class CrossLayer(nn.Module):
     """Attention to the sound and a feed-forward network, each added to what it reads."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, projects: bool = False) -> None:
         super().__init__()
         self.encoder_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.encoder_attn = CrossAttention(width, heads)
+        self.encoder_attn = CrossAttention(width, heads, projects)
         self.final_layer_norm = nn.LayerNorm(width, eps=EPSILON)
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
@@ -76,8 +93,8 @@ class CrossLayer(nn.Module):
 
 
 class _Layer(CrossLayer):
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
-        super().__init__(width, heads, hidden)
+    def __init__(self, width: int, heads: int, hidden: int, projects: bool) -> None:
+        super().__init__(width, heads, hidden, projects)
         self.self_attn_layer_norm = nn.LayerNorm(width, eps=EPSILON)
         self.self_attn = _SelfAttention(width, heads)
 
@@ -110,13 +127,20 @@ class _SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to keys and values [B, H, T, D] that the main model computes."""
+    """Attention to keys and values [B, H, T, D] that the main model computes, or that it `projects` itself."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, projects: bool) -> None:
         super().__init__()
         self._heads = heads
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
+        if projects:
+            self.k_proj = nn.Linear(width, width, bias=False)
+            self.v_proj = nn.Linear(width, width)
+
+    def keys_and_values(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the encoder gives [B, T, d] -> keys and values."""
+        return _split(self.k_proj(encoded), self._heads), _split(self.v_proj(encoded), self._heads)
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         joined: torch.Tensor = self.out_proj(_attend(_split(self.q_proj(x), self._heads), keys, values))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import Draft
 
-from .draft_model import DraftDecoder
+from .draft_model import DraftDecoder, StudentDecoder
 from .heads_model import HeadsDecoder
 from .teacher import Lesson
 
@@ -58,8 +58,15 @@ class SharedLearner:
     """A decoder of few layers: every token follows those before it."""
 
     def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
-        self.model = DraftDecoder(checkpoint, draft)
+        self.model = self._module(checkpoint, draft)
         self._ranks = ranks
+
+    def _module(self, checkpoint: Checkpoint, draft: Draft) -> DraftDecoder:
+        return DraftDecoder(checkpoint, draft)
+
+    def _logits(self, lessons: Sequence[Lesson], ids: torch.Tensor, cross: Cross) -> torch.Tensor:
+        logits: torch.Tensor = self.model(ids, cross)
+        return logits
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over all tokens of the texts."""
@@ -67,7 +74,7 @@ class SharedLearner:
         asked = following != IGNORED
         wrong = asked & (torch.rand(ids.shape) < _WRONG_SHARE)
         ids[wrong] = ids[asked][torch.randint(int(asked.sum()), (int(wrong.sum()),))]
-        logits = self.model(ids, cross)[asked]
+        logits = self._logits(lessons, ids, cross)[asked]
         likeliest = torch.cat(
             [torch.from_numpy(x.likeliest[x.first - 1 : len(x.tokens) - 1]).long() for x in lessons]
         )
@@ -77,7 +84,7 @@ class SharedLearner:
     def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
         """Over all tokens of the texts."""
         ids, following, cross = _batch(lessons)
-        guesses = self.model.tokens[self.model(ids, cross).argmax(-1)]
+        guesses = self.model.tokens[self._logits(lessons, ids, cross).argmax(-1)]
         wanted = following != IGNORED
         return int((guesses[wanted] == following[wanted]).sum()), int(wanted.sum())
 
@@ -88,6 +95,14 @@ class StudentLearner(SharedLearner):
     def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
         super().__init__(checkpoint, draft, ranks)
         self._start = checkpoint.token_ids.start_of_transcript
+
+    def _module(self, checkpoint: Checkpoint, draft: Draft) -> DraftDecoder:
+        return StudentDecoder(checkpoint, draft)
+
+    def _logits(self, lessons: Sequence[Lesson], ids: torch.Tensor, cross: Cross) -> torch.Tensor:
+        encoded = np.stack([lesson.encoded for lesson in lessons if lesson.encoded is not None])
+        assert isinstance(self.model, StudentDecoder)
+        return self.model.forward_encoded(ids, torch.from_numpy(encoded).float())
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over everything after the start of the transcript."""

@@ -28,6 +28,7 @@ class Lesson:
         likeliest: ids of the likeliest next tokens [S, LIKELIEST] after each token.
         logprobs: their natural log-probabilities, before any rule [S, LIKELIEST].
         hidden: what the model's head read after each token [S, d], where heads learn from it.
+        encoded: what the encoder made of the window [positions, d], where a student learns from it; `cross` is empty then.
     """
 
     cross: tuple[tuple[NDArray[np.float16], NDArray[np.float16]], ...]
@@ -36,6 +37,7 @@ class Lesson:
     likeliest: NDArray[np.int32]
     logprobs: NDArray[np.float32]
     hidden: NDArray[np.float16] | None = None
+    encoded: NDArray[np.float16] | None = None
 
 
 def likeliest_tokens(logits: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -53,6 +55,8 @@ def write_lesson(lesson: Lesson, path: Path) -> None:
     arrays |= {f"value_{i}": pair[1] for i, pair in enumerate(lesson.cross)}
     if lesson.hidden is not None:
         arrays["hidden"] = lesson.hidden
+    if lesson.encoded is not None:
+        arrays["encoded"] = lesson.encoded
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(
@@ -77,6 +81,7 @@ def read_lesson(path: Path) -> Lesson:
             arrays["likeliest"],
             arrays["logprobs"],
             arrays["hidden"] if "hidden" in arrays.files else None,
+            arrays["encoded"] if "encoded" in arrays.files else None,
         )
 
 

@@ -19,14 +19,15 @@ FEED_FORWARD_PIECES = 3
 
 
 def build_encoder(
-    checkpoint: Checkpoint, weights: WeightsWriter, further: Sequence[str] = ()
+    checkpoint: Checkpoint, weights: WeightsWriter, further: Sequence[str] = (), gives_hidden: bool = False
 ) -> GraphBuilder:
     """The encoder; `further` are cross-attentions of a draft, whose keys and values it gives behind those of the decoder's layers.
 
     Inputs:
         audio_features [B, n_mels, frames], frames even, at least 4 and at most twice max_source_positions.
     Outputs:
-        present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i, and for `further`.
+        present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i, and for `further`;
+        if it `gives_hidden`, hidden [B, frames / 2, d], which they are projections of.
     """
     dims = checkpoint.dimensions
     graph = GraphBuilder("encoder", weights)
@@ -59,6 +60,8 @@ def build_encoder(
                 FLOAT,
                 ["batch", heads, "positions", head_dim],
             )
+    if gives_hidden:
+        graph.output(normed, "hidden", FLOAT, ["batch", "positions", dims.d_model])
     return graph
 
 

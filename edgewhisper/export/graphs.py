@@ -31,6 +31,7 @@ def export_graphs(
     draft: Draft | None = None,
     gives_hidden: bool = False,
     scored: tuple[int, ...] | None = None,
+    gives_encoded: bool = False,
 ) -> dict[str, GraphInfo]:
     """Write encoder.onnx, decoder.onnx, with a draft draft.onnx, and the weights file they map.
 
@@ -40,6 +41,7 @@ def export_graphs(
         ops: "fused" with ONNX Runtime's contrib operators, or "portable" with those of the ONNX standard alone.
         draft: what proposes tokens; None: nothing does.
         gives_hidden: whether the decoder has the output "hidden" even where no draft reads it.
+        gives_encoded: whether the encoder has the output "hidden".
         scored: the only tokens that the decoder scores, of a model that proposes them for another; None: all.
 
     Raises:
@@ -70,7 +72,11 @@ def export_graphs(
             return weights.location(name)
 
         joined = checkpoint if draft is None else with_draft(checkpoint, draft)
-        encoder = write("encoder", "encoder", build_encoder(joined, weights, _own_attentions(joined, draft)))
+        encoder = write(
+            "encoder",
+            "encoder",
+            build_encoder(joined, weights, _own_attentions(joined, draft), gives_encoded),
+        )
         hidden = gives_hidden or (draft is not None and draft.info.kind == "heads")
         parts = replace(main_parts(checkpoint), gives_hidden=hidden)
         main = checkpoint

@@ -1,8 +1,7 @@
 """Students: Whisper models of their own with fewer decoder layers, that learnt to say what their main model says.
 
-A student keeps the main model's encoder, token embedding and positions, and of some decoder layers the projections to keys and values of
-cross-attention, so that it learns from those of the main model, as a draft does. (After Distil-Whisper, arXiv 2311.00430, which trains the
-embedding and those projections too.) Its folder is transformers' format, with `student.json` beside.
+A student keeps the main model's encoder, token embedding and positions; its decoder begins with some of the main decoder's layers.
+(After Distil-Whisper, arXiv 2311.00430.) Its folder is transformers' format, with `student.json` beside.
 """
 
 import json
@@ -30,7 +29,6 @@ FILES = frozenset(
     }
 )  # fmt: skip
 Distilled = Literal["shared", "heads", "student"]
-_KEPT = ("encoder_attn.k_proj", "encoder_attn.v_proj")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,14 @@ def initial_student(checkpoint: Checkpoint, layers: int) -> Draft:
         )
     draft = initial_draft(checkpoint, "shared", layers)
     every = tuple(range(checkpoint.dimensions.vocab_size))
-    return Draft(replace(draft.info, tokens=every), draft.tensors)
+    projections = {
+        f"layers.{layer}.encoder_attn.{name}": checkpoint.tensors[
+            f"decoder.layers.{taken}.encoder_attn.{name}"
+        ]
+        for layer, taken in enumerate(draft.info.cross_layers)
+        for name in ("k_proj.weight", "v_proj.weight", "v_proj.bias")
+    }
+    return Draft(replace(draft.info, tokens=every), {**draft.tensors, **projections})
 
 
 def student_checkpoint(checkpoint: Checkpoint, trained: Draft) -> Checkpoint:
@@ -94,10 +99,7 @@ class _Composed(Mapping[str, Array]):
         own = name.removeprefix("decoder.")
         if own != name and own in self._trained.tensors:
             return np.asarray(self._trained.tensors[own], self._main["decoder.embed_tokens.weight"].dtype)
-        parts = name.split(".")
-        if parts[:2] == ["decoder", "layers"]:
-            parts[2] = str(self._trained.info.cross_layers[int(parts[2])])
-        return self._main[".".join(parts)]
+        return self._main[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)

@@ -73,9 +73,11 @@ def distill(
         draft = initial_draft(checkpoint, kind, layers)
     # What was done for another model, other recordings or another draft is not gone on with.
     main = checkpoint.model.checkpoint_sha256
-    said = _key(main, draft.info.kind, draft.info.cross_layers, _absolute(corpus.name))
+    reads = "encoded" if kind == "student" else (draft.info.kind, draft.info.cross_layers)
+    said = _key(main, reads, _absolute(corpus.name))
     choice = Choice(most, max_wer)
-    lessons = gather(checkpoint, draft.info, corpus, choice, work / f"lessons-{said}", progress)
+    folder = work / f"lessons-{said}"
+    lessons = gather(checkpoint, draft.info, corpus, choice, folder, progress, encoded=kind == "student")
     held_out = lessons[::HELD_OUT_EVERY]
     learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
     if not learnt:

@@ -51,10 +51,13 @@ def gather(
     choice: Choice,
     folder: Path,
     progress: Callable[[str], None],
+    *,
+    encoded: bool = False,
 ) -> list[Path]:
     """Let the main model transcribe every window of the recordings; returns the files of what it said.
 
-    Files that are there already are kept. A recording that cannot be read is left out, and said to be.
+    Files that are there already are kept. A recording that cannot be read is left out, and said to be. `encoded` keeps what the encoder
+    made of a window, for a student, instead of the keys and values that a draft reads.
 
     Raises:
         AudioError: no recording can be read, or none is chosen.
@@ -62,7 +65,7 @@ def gather(
     """
     graphs = folder / "graphs"
     graphs.mkdir(parents=True, exist_ok=True)
-    teacher = _Teacher(checkpoint, info, graphs)
+    teacher = _Teacher(checkpoint, info, graphs, encoded)
     is_alike = None if choice.max_wer is None else _alike(checkpoint, choice.max_wer)
     total = corpus.size if choice.most is None else min(choice.most, corpus.size or choice.most)
     lessons: list[Path] = []
@@ -90,9 +93,11 @@ def gather(
 class _Teacher:
     """The main model, which says what it hears."""
 
-    def __init__(self, checkpoint: Checkpoint, info: DraftInfo, graphs: Path) -> None:
-        self._info = info
-        self._source = export_source(checkpoint, graphs, "fused", gives_hidden=info.kind == "heads")
+    def __init__(self, checkpoint: Checkpoint, info: DraftInfo, graphs: Path, encoded: bool) -> None:
+        self._info, self._gives_encoded = info, encoded
+        self._source = export_source(
+            checkpoint, graphs, "fused", gives_hidden=info.kind == "heads", gives_encoded=encoded
+        )
         manifest = self._source.manifest()
         self._encoder = Encoder(self._source.folder, manifest, SessionSettings())
         self._decoder = Decoder(self._source.folder, manifest, SessionSettings())
@@ -134,11 +139,12 @@ class _Teacher:
         decoder.reset(cross)
         likeliest, logprobs = likeliest_tokens(decoder.run(tokens))
         hidden = None if decoder.hidden is None else decoder.hidden.astype(np.float16)
+        encoded = _half(cross, "hidden") if self._gives_encoded else None
         pairs = tuple(
             (_half(cross, f"past_key_cross_{layer}"), _half(cross, f"past_value_cross_{layer}"))
-            for layer in self._info.cross_layers
+            for layer in (() if self._gives_encoded else self._info.cross_layers)
         )
-        return Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs, hidden)
+        return Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs, hidden, encoded)
 
 
 def spoken_tokens(lesson: "Lesson", end_of_text: int) -> tuple[int, ...]:

@@ -62,6 +62,7 @@ def export_source(
     draft: Draft | None = None,
     gives_hidden: bool = False,
     scored: tuple[int, ...] | None = None,
+    gives_encoded: bool = False,
 ) -> Source:
     """Write the fp32 graphs of a checkpoint, and of a draft for it, and its vocabulary into `folder`; see `export_graphs`.
 
@@ -74,7 +75,7 @@ def export_source(
         raise MissingDependencyError(
             f"a build needs the package '{error.name}'; run 'pip install edgewhisper[build]'"
         ) from None
-    graphs = export_graphs(checkpoint, folder, ops, draft, gives_hidden, scored)
+    graphs = export_graphs(checkpoint, folder, ops, draft, gives_hidden, scored, gives_encoded)
     write_vocabulary(checkpoint.vocabulary, folder)
     dims = checkpoint.dimensions
     audio = AudioSettings(n_mels=dims.n_mels, n_frames=2 * dims.max_source_positions)

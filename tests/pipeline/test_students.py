@@ -101,15 +101,14 @@ def test_a_student_learns_the_language_too(small_checkpoint: Path) -> None:
     learner = StudentLearner(checkpoint, draft, ranks_of(draft.info.tokens, dims.vocab_size))
     learner.model.eval()
     random = np.random.default_rng(0)
-    head_dim = dims.d_model // dims.decoder_heads
-    pair = [random.normal(size=(dims.decoder_heads, 10, head_dim)).astype(np.float16) for _ in range(2)]
+    encoded = random.normal(size=(10, dims.d_model)).astype(np.float16)
     german = [ids.start_of_previous, 65, 66, ids.start_of_transcript, ids.languages["de"], 67, 68]
 
     def loss(changed: int, token: int) -> torch.Tensor:
         tokens = np.array(german, np.int32)
         tokens[changed] = token
         logits = np.zeros((len(tokens), dims.vocab_size), np.float32)
-        lesson = Lesson(((pair[0], pair[1]),), tokens, 5, *likeliest_tokens(logits))
+        lesson = Lesson((), tokens, 5, *likeliest_tokens(logits), encoded=encoded)
         torch.manual_seed(0)
         return learner.loss([lesson])
 

@@ -1,0 +1,1 @@
+"""How well artifacts transcribe a corpus: `edgewhisper eval`."""

@@ -1,0 +1,209 @@
+"""A corpus on its way to results on a Ray cluster: Ray Data starts the processes, hands out the recordings and repeats what is lost with a process."""
+
+import contextlib
+import logging
+import math
+import os
+import pickle
+import socket
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+import ray.exceptions
+
+from edgewhisper.bench.corpora.utterance import Utterance
+from edgewhisper.errors import EdgeWhisperError, UsageError
+
+from .evaluate import Engine
+from .results import Result
+from .transcribing import Task, transcribe_utterance
+
+_ATTEMPTS = 3
+"""Of a recording whose process dies, as without Ray."""
+
+_PORTION = 10_000
+_PORTION_BYTES = 512 << 20
+"""Of a data set of Ray: recordings, and what is in them where the corpus holds their bytes. The artifact is loaded anew for each, which
+takes seconds, where a portion takes minutes to hours."""
+
+_IN_FLIGHT = 2
+"""Recordings of each process: one that it transcribes, and one that is there when it is done."""
+
+_GPU_PROVIDERS = ("cuda", "tensorrt")
+"""Ray hides the GPUs from a process that did not ask for one."""
+
+
+def ray_engine(jobs: int) -> Engine:
+    """Transcribes with `jobs` processes of a Ray cluster; results come in any order, each recording's once.
+
+    The cluster is the one that this process is connected to, else the one of RAY_ADDRESS, else the one that `ray start` started on this
+    machine, else one on this machine that ends with the engine. A process has `Task.threads` processors to itself; None: as many as let
+    all processes run at once. Every node needs this release of edgewhisper, and the artifact and the recordings under the same paths as
+    here (a shared file system); recordings whose bytes the corpus holds, as data sets do, are sent to it.
+
+    A recording whose process dies is transcribed again by another one; one whose processes die each of three times is given up, and its
+    result says so. Of a large corpus, only a portion is in memory at a time (up to 10,000 recordings or 512 MiB).
+
+    The results raise, before or in between:
+        UsageError: no node of the cluster has enough processors.
+        EdgeWhisperError: no cluster can be reached or started, Ray gives up, or the artifact cannot be loaded on a node.
+    """
+
+    def transcribe(task: Task, utterances: Iterator[Utterance]) -> Generator[Result, None, None]:
+        portion = _portion(utterances)
+        if not portion:
+            return
+        with _cluster(max(os.cpu_count() or 1, jobs * (task.threads or 1))):
+            threads, gpus = share(task, jobs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            task = replace(task, artifact=task.artifact.absolute(), threads=threads)
+            while portion:
+                yield from _transcribe(task, portion, jobs, gpus)
+                portion = _portion(utterances)
+
+    return transcribe
+
+
+def share(task: Task, jobs: int, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
+    """Processors and GPUs of each process, such that `jobs` processes fit on nodes with these resources.
+
+    Raises:
+        UsageError: not a single one fits.
+    """
+    processors = [int(node.get("CPU", 0)) for node in nodes]
+    largest = max(processors, default=0)
+    n_gpus = sum(node.get("GPU", 0) for node in nodes) if task.provider in _GPU_PROVIDERS else 0
+    threads = task.threads
+    if threads is None:
+        fitting = (
+            n for n in range(1, largest + 1) if sum(available // n for available in processors) >= jobs
+        )
+        threads = max(fitting, default=1)
+    if threads > largest:
+        raise UsageError(
+            f"no node of the Ray cluster has {threads} processors (the largest has {largest}); lower --threads, or add nodes"
+        )
+    return threads, 1 / math.ceil(jobs / n_gpus) if n_gpus else 0
+
+
+def _portion(utterances: Iterator[Utterance]) -> list[Utterance]:
+    """The next recordings, their paths absolute, as another process has another folder."""
+    found: list[Utterance] = []
+    size = 0
+    for utterance in utterances:
+        if isinstance(utterance.audio, Path):
+            utterance = replace(utterance, audio=utterance.audio.absolute())
+        elif utterance.audio is not None:
+            size += len(utterance.audio)
+        found.append(utterance)
+        if len(found) == _PORTION or size >= _PORTION_BYTES:
+            break
+    return found
+
+
+def _transcribe(
+    task: Task, portion: Sequence[Utterance], jobs: int, gpus: float
+) -> Generator[Result, None, None]:
+    waiting = {utterance.key for utterance in portion}
+    try:
+        # A block for each recording: what dies with a process is one recording, and a result comes as soon as it is there.
+        rows = ray.data.from_items(
+            [{"utterance": pickle.dumps(utterance)} for utterance in portion],
+            override_num_blocks=len(portion),
+        )
+        # Ray Data restarts processes and repeats their tasks without limit; the limit for a recording is `_Attempts`.
+        outcomes = rows.map(
+            _Worker,
+            fn_constructor_args=(task, _Attempts.remote()),
+            compute=ray.data.ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=_IN_FLIGHT),
+            num_cpus=task.threads,
+            num_gpus=gpus or None,
+        )
+        for row in outcomes.iter_rows():
+            outcome = pickle.loads(row["outcome"])
+            if isinstance(outcome, EdgeWhisperError):
+                raise outcome
+            if outcome.key in waiting:
+                waiting.remove(outcome.key)
+                yield outcome
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise EdgeWhisperError(
+            f"Ray gave up ({reason}); see its logs in /tmp/ray/session_latest/logs, and run the command again, it goes on"
+        ) from error
+    if waiting:
+        raise EdgeWhisperError(
+            f"Ray lost {len(waiting)} recordings, such as {min(waiting)}; run the command again, it goes on with them"
+        )
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class _Attempts:
+    """How often each recording was begun; outlives the processes that die of one."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, key: str) -> int:
+        self._begun[key] += 1
+        return self._begun[key]
+
+
+class _Worker:
+    """What each process does: it loads the artifact once, and transcribes a recording a row."""
+
+    def __init__(self, task: Task, attempts: Any) -> None:
+        self._task = task
+        self._attempts = attempts
+        self._problem: EdgeWhisperError | None = None
+        try:
+            self._transcriber = task.transcriber()
+        except EdgeWhisperError as error:  # handed over as an outcome, as Ray makes pages of it
+            self._problem = EdgeWhisperError(f"{error} (on the Ray node {socket.gethostname()})")
+
+    def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return {"outcome": pickle.dumps(self._problem or self._transcribe(pickle.loads(row["utterance"])))}
+
+    def _transcribe(self, utterance: Utterance) -> Result:
+        if ray.get(self._attempts.begin.remote(utterance.key)) > _ATTEMPTS:
+            return Result(
+                utterance.key, utterance.stamp, utterance.text, None, utterance.language,
+                problem=f"its process was killed {_ATTEMPTS} times",
+            )  # fmt: skip
+        return transcribe_utterance(self._transcriber, self._task, utterance)
+
+
+@contextlib.contextmanager
+def _cluster(processors: int) -> Iterator[None]:
+    """Connected to the cluster that there is, or to one on this machine with this many processors."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        _connect(processors)
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        address = os.environ.get("RAY_ADDRESS")
+        advice = f"check RAY_ADDRESS ({address})" if address else "run 'ray stop' to forget a cluster that ended"
+        reason = str(error).strip().splitlines()[-1]
+        raise EdgeWhisperError(f"Ray: {reason}; {advice}, or use --engine local") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(processors: int) -> None:
+    try:
+        ray.init(
+            num_cpus=processors, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except ValueError:  # a cluster that is there has its own number of processors
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
