@@ -3,27 +3,38 @@
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import soundfile
 
 from edgewhisper.errors import EdgeWhisperError
 
-from .engines import OURS
-from .engines.ours import transcription
+from .clips import time_clips, write_clip
+from .engines import OURS, engine_kind
+from .engines.ours import artifact_folder, transcription
 from .memory import peak_of_command
-from .report import EngineFigures
-from .speed import LAST, compare
+from .run import Spread, Variant
+from .speed import LAST, compare, spreads
 from .workers import Contestant, Setting, Worker, convert_all, start_workers
 
-_WINDOW_SECONDS, _SAMPLE_RATE = 30, 16_000
-_LOUDNESS = 0.05  # standard deviation of the noise that is transcribed
+_WINDOW_SECONDS = 30.0
+_LOADS = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured; converting takes its time in any case.
+
+    Attributes:
+        clips: seconds of the recordings that this project's variants transcribe.
+    """
+
+    speed: bool = True
+    memory: bool = True
+    clips: tuple[float, ...] = ()
 
 
 def write_checkpoint(model: str, work: Path) -> None:
-    """Make `work/checkpoint`, random weights that stop by themselves, unless it is there.
+    """Make `work/checkpoint`, random weights that stop by themselves after LAST tokens, unless it is there.
 
     Raises:
         EdgeWhisperError: there is no such model, or the folder cannot be written.
@@ -34,62 +45,107 @@ def write_checkpoint(model: str, work: Path) -> None:
     command = ["-m", "edgewhisper", "random", model, "-o", str(work / "checkpoint"), "--tokens", str(LAST)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise EdgeWhisperError(done.stderr.strip())
+        raise EdgeWhisperError(done.stderr.strip().removeprefix("edgewhisper: error: "))
 
 
 def measure(
-    contestants: Sequence[Contestant], setting: Setting, rounds: int, *, speed: bool, memory: bool
-) -> dict[str, EngineFigures]:
+    contestants: Sequence[Contestant], setting: Setting, rounds: int, wanted: Wanted
+) -> tuple[Variant, ...]:
     """Convert the checkpoint for every engine, then measure those that it could be converted for.
 
     Returns:
-        Figures by name, in the order of `contestants`; what failed has the reason.
+        A variant for each, in the order of `contestants`; what failed has the reason.
     """
     failed = convert_all(contestants, setting)
-    figures = {each.name: EngineFigures(failure=failed.get(each.name)) for each in contestants}
+    variants = {each.name: _blank(each.name, setting, failed.get(each.name)) for each in contestants}
     ready = [each for each in contestants if each.name not in failed]
-    if speed:
-        figures |= _speeds(ready, setting, rounds)
-    if memory:
+    if wanted.speed:
+        variants |= _with_speed(variants, ready, setting, rounds, wanted.clips)
+    if wanted.memory:
         for contestant in ready:
-            figures[contestant.name] = _with_memory(figures[contestant.name], contestant, setting)
-    return figures
+            if variants[contestant.name].failure is None:
+                variants[contestant.name] = _with_memory(variants[contestant.name], contestant, setting)
+    return tuple(variants.values())
 
 
-def _speeds(contestants: Sequence[Contestant], setting: Setting, rounds: int) -> Mapping[str, EngineFigures]:
+def _blank(name: str, setting: Setting, failure: str | None) -> Variant:
+    try:
+        precision = engine_kind(name).precision
+    except KeyError:
+        precision = ""
+    engine = name.removesuffix(f"-{precision}") if precision else name
+    form, _, rate = precision.partition("@")
+    options = {"acceptance": rate} if rate else {}
+    return Variant(name, engine, form, options, setting.threads, failure=failure)
+
+
+def _with_speed(
+    variants: Mapping[str, Variant],
+    contestants: Sequence[Contestant],
+    setting: Setting,
+    rounds: int,
+    lengths: Sequence[float],
+) -> dict[str, Variant]:
     workers, failed = start_workers(contestants, setting)
     speeds, failed_later = compare(workers, rounds)
+    ours = {
+        name: worker
+        for name, worker in workers.items()
+        if name not in failed_later and variants[name].engine == OURS
+    }
+    clips = time_clips(ours, setting.work, lengths, rounds)
     for name, worker in workers.items():
         if name not in failed_later:
             worker.close()
     failed |= failed_later
-    return {
-        name: EngineFigures(failure=failed[name])
-        if name in failed
-        else EngineFigures(speed=speeds[name], versions=workers[name].versions)
-        for name in (contestant.name for contestant in contestants)
-    }
+    found = {name: replace(variants[name], failure=reason) for name, reason in failed.items()}
+    for name, speed in speeds.items():
+        found[name] = replace(
+            variants[name],
+            versions=workers[name].versions,
+            first_token_ms=speed.first_token.spread_ms(),
+            encoder_ms=speed.encoder_ms(),
+            token_ms=speed.token_ms(),
+            step_ms=spreads(speed.steps),
+            window_ms=speed.window_ms(),
+            cpu=round(speed.cpu(), 3),
+            clips=clips.get(name, ()),
+        )
+    return found
 
 
-def _with_memory(figures: EngineFigures, contestant: Contestant, setting: Setting) -> EngineFigures:
-    """The same, with the peak of a fresh process that encodes one window and decodes it."""
+def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> Variant:
+    """The same, with load time and memory of fresh processes that encode one window and decode it."""
+    loads: list[float] = []
+    peak = steady = 0
     try:
-        worker = Worker(contestant, setting)
-        worker.ask(stage="encode")
-        worker.ask(stage="decode", tokens=LAST)
-        figures = replace(figures, peak=worker.peak(), versions=worker.versions)
-        worker.close()
-        if contestant.name.startswith(f"{OURS}-"):
-            precision = contestant.name.removeprefix(f"{OURS}-")
-            figures = replace(figures, transcription_peak=_transcription_peak(precision, setting))
+        for index in range(_LOADS):
+            worker = Worker(contestant, setting)
+            loads.append(worker.load_seconds)
+            if index == _LOADS - 1:
+                worker.ask(stage="encode")
+                worker.ask(stage="decode", tokens=LAST)
+                peak, steady = worker.peak(), worker.resident()
+            worker.close()
+        disk = None
+        if variant.engine == OURS:
+            form = contestant.name.removeprefix(f"{OURS}-")
+            disk = folder_size(artifact_folder(setting.work, form))
+            if "@" not in form:  # the command runs drafts as they come
+                peak = max(peak, _transcription_peak(form, setting))
     except EdgeWhisperError as error:
-        return replace(figures, failure=str(error))
-    return figures
+        return replace(variant, failure=str(error))
+    return replace(
+        variant, load=Spread.of(loads), peak=peak, steady=steady, disk=disk, versions=worker.versions
+    )
 
 
-def _transcription_peak(precision: str, setting: Setting) -> int:
+def folder_size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _transcription_peak(form: str, setting: Setting) -> int:
     """Peak memory of `edgewhisper transcribe` on one window of noise, in bytes."""
-    recording = setting.work / "noise.wav"
-    noise = np.random.default_rng(0).standard_normal(_WINDOW_SECONDS * _SAMPLE_RATE) * _LOUDNESS
-    soundfile.write(recording, noise.astype(np.float32), _SAMPLE_RATE)
-    return peak_of_command(transcription(setting.work, precision, recording, setting.threads))
+    recording = write_clip(setting.work, _WINDOW_SECONDS)
+    return peak_of_command(transcription(setting.work, form, recording, setting.threads))

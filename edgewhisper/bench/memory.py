@@ -18,13 +18,22 @@ def peak_of(pid: int) -> int:
     Raises:
         EdgeWhisperError: the system has no /proc/PID/status.
     """
+    return _status(pid, "VmHWM:")
+
+
+def resident_of(pid: int) -> int:
+    """The resident memory that a process has, in bytes; otherwise as `peak_of`."""
+    return _status(pid, "VmRSS:")
+
+
+def _status(pid: int, key: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except ProcessLookupError:
         return 0
     except OSError:
         raise EdgeWhisperError("peak memory of a process is only measured on Linux") from None
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(key)), 0)
 
 
 def peak_of_command(command: Sequence[str]) -> int:

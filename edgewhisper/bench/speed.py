@@ -3,7 +3,7 @@
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -11,12 +11,13 @@ from tqdm import tqdm
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
+from .run import Spread
 from .workers import Worker
 
-# Between these tokens nothing but steps happens: encoding, prompt and the first, colder steps drop out.
-FIRST, LAST = 30, 200
-# Of tokens that are verified at once, compared with one.
-SEVERAL = 8
+# Between these tokens nothing but steps happens: encoding, prompt and the first, colder steps drop out. A window has LAST.
+FIRST, LAST = 20, 100
+# Tokens at once whose steps are timed.
+AT_ONCE = (1, 2, 4, 8)
 # A measurement that others disturbed is repeated this often, then the least disturbed one is taken and marked.
 ATTEMPTS = 5
 # Idle threads of the engine before spin for some time.
@@ -24,50 +25,63 @@ PAUSE = 0.2  # seconds
 
 
 @dataclass
+class Timings:
+    """One stage of one engine, a timing a round.
+
+    Attributes:
+        kept: those that count, or the least disturbed.
+        disturbed: of them, those that do not count.
+    """
+
+    kept: list[Timing] = field(default_factory=list)
+    disturbed: int = 0
+
+    def spread_ms(self) -> Spread | None:
+        """In milliseconds; None where there is none."""
+        if not self.kept:
+            return None
+        return Spread.of([1e3 * timing.seconds for timing in self.kept], self.disturbed)
+
+
+@dataclass
 class Speed:
-    """What was measured of one engine, a timing a round."""
+    """What was measured of one engine."""
 
-    encode: list[Timing] = field(default_factory=list)
-    first_step: list[Timing] = field(default_factory=list)  # empty where encoding computes cross-K/V
-    short: list[Timing] = field(default_factory=list)  # FIRST tokens
-    long: list[Timing] = field(default_factory=list)  # LAST tokens
-    one: list[Timing] = field(
-        default_factory=list
-    )  # a step of one token; empty where there are no such steps
-    several: list[Timing] = field(default_factory=list)  # a step of SEVERAL tokens
-    disturbed: int = 0  # measurements kept although others took more than the tolerated share
+    encode: Timings = field(default_factory=Timings)
+    first_step: Timings = field(default_factory=Timings)  # empty where encoding computes cross-K/V
+    first_token: Timings = field(default_factory=Timings)  # with the encoder
+    short: Timings = field(default_factory=Timings)  # FIRST tokens
+    long: Timings = field(default_factory=Timings)  # LAST tokens
+    steps: dict[int, Timings] = field(
+        default_factory=dict
+    )  # tokens at once; empty where there are no such steps
 
-    @property
-    def encoder_ms(self) -> float:
-        """Median milliseconds of encoding, with the cross-attention keys and values.
+    def token_ms(self) -> Spread:
+        """Milliseconds per token between FIRST and LAST."""
+        pairs = zip(self.short.kept, self.long.kept, strict=True)
+        times = [1e3 * (long.seconds - short.seconds) / (LAST - FIRST) for short, long in pairs]
+        return Spread.of(times, max(self.short.disturbed, self.long.disturbed))
+
+    def encoder_ms(self) -> Spread:
+        """Milliseconds of encoding, with the cross-attention keys and values.
 
         Where the first decoder step computes them, they are what it takes longer than a later one.
         """
-        cross = max(0.0, _median_ms(self.first_step) - self.token_ms) if self.first_step else 0.0
-        return _median_ms(self.encode) + cross
+        cross = 0.0
+        if first := self.first_step.spread_ms():
+            cross = max(0.0, first.median - self.token_ms().median)
+        times = [1e3 * timing.seconds + cross for timing in self.encode.kept]
+        return Spread.of(times, self.encode.disturbed)
 
-    @property
-    def token_ms(self) -> float:
-        """Median milliseconds per token between FIRST and LAST."""
-        pairs = zip(self.short, self.long, strict=True)
-        return 1e3 * statistics.median(
-            (long.seconds - short.seconds) / (LAST - FIRST) for short, long in pairs
-        )
+    def window_ms(self) -> Spread:
+        """Milliseconds of a window with LAST tokens: encoder and decoder."""
+        pairs = zip(self.encode.kept, self.long.kept, strict=True)
+        times = [1e3 * (encode.seconds + long.seconds) for encode, long in pairs]
+        return Spread.of(times, max(self.encode.disturbed, self.long.disturbed))
 
-    @property
-    def several_ratio(self) -> float | None:
-        """Time of a step of SEVERAL tokens over that of a step of one."""
-        return _median_ms(self.several) / _median_ms(self.one) if self.several else None
-
-    @property
-    def encoder_cpu(self) -> float:
-        """Processor time over wall time while encoding, median."""
-        return statistics.median(timing.cpu for timing in self.encode)
-
-    @property
-    def token_cpu(self) -> float:
+    def cpu(self) -> float:
         """Processor time over wall time while decoding, median."""
-        return statistics.median(timing.cpu for timing in self.long)
+        return statistics.median(timing.cpu for timing in self.long.kept)
 
 
 def compare(workers: Mapping[str, Worker], rounds: int) -> tuple[dict[str, Speed], dict[str, str]]:
@@ -85,32 +99,37 @@ def compare(workers: Mapping[str, Worker], rounds: int) -> tuple[dict[str, Speed
 
 
 def _measure(worker: Worker, speed: Speed) -> None:
-    stages: Sequence[tuple[list[Timing], dict[str, object]]] = (
+    stages: list[tuple[Timings, dict[str, object]]] = [
+        (speed.first_token, {"stage": "first token"}),
         (speed.encode, {"stage": "encode"}),
         (speed.first_step, {"stage": "first step"}),
         (speed.short, {"stage": "decode", "tokens": FIRST}),
         (speed.long, {"stage": "decode", "tokens": LAST}),
-        (speed.one, {"stage": "step", "tokens": 1}),
-        (speed.several, {"stage": "step", "tokens": SEVERAL}),
-    )
+    ]
+    stages += [
+        (speed.steps.setdefault(count, Timings()), {"stage": "step", "tokens": count}) for count in AT_ONCE
+    ]
     for timings, command in stages:
-        timing = _undisturbed(worker, speed, command)
-        if timing is not None:
-            timings.append(timing)
+        _time(worker, timings, command)
 
 
-def _undisturbed(worker: Worker, speed: Speed, command: Mapping[str, object]) -> Timing | None:
+def _time(worker: Worker, timings: Timings, command: Mapping[str, object]) -> None:
     """The first timing that counts, else the least disturbed of all attempts."""
-    timings: list[Timing] = []
-    for _ in range(ATTEMPTS):
+    attempts: list[Timing] = []
+    while len(attempts) < ATTEMPTS:
         time.sleep(PAUSE)
         timing = worker.ask(**command)
-        if timing is None or timing.counts:
-            return timing
-        timings.append(timing)
-    speed.disturbed += 1
-    return min(timings, key=lambda timing: timing.disturbance)
+        if timing is None:
+            return
+        attempts.append(timing)
+        if timing.counts:
+            break
+    best = min(attempts, key=lambda timing: timing.disturbance)
+    timings.kept.append(best)
+    timings.disturbed += not best.counts
 
 
-def _median_ms(timings: Sequence[Timing]) -> float:
-    return 1e3 * statistics.median(timing.seconds for timing in timings)
+def spreads(steps: Mapping[int, Timings]) -> dict[str, Spread]:
+    """Tokens at once -> milliseconds of the step, as a run states them."""
+    found = {str(count): timings.spread_ms() for count, timings in steps.items()}
+    return {count: spread for count, spread in found.items() if spread is not None}

@@ -49,7 +49,23 @@ def _measure(engine: Engine, command: dict[str, Any], log_mel: np.ndarray[Any, A
         return engine.first_step()
     if stage == "step":
         return engine.step(command["tokens"])
+    if stage == "clip":
+        clip = getattr(engine, "clip", None)  # of this project's engine
+        return None if clip is None else clip(Path(command["path"]), command["tokens"])
+    if stage == "first token":
+        return _together(engine.encode(log_mel), engine.decode(1))
     return engine.decode(command["tokens"])
+
+
+def _together(first: Timing, second: Timing) -> Timing:
+    """Two stretches as one."""
+    seconds = first.seconds + second.seconds
+
+    def share(name: str) -> float:
+        parts = (getattr(timing, name) * timing.seconds for timing in (first, second))
+        return float(sum(parts)) / seconds
+
+    return Timing(seconds, share("waited"), share("stolen"), share("cpu"))
 
 
 def _answer(answers: TextIO, value: dict[str, object]) -> None:

@@ -1,8 +1,10 @@
 """Engines in processes of their own, seen from the process that compares them."""
 
 import json
+import select
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
-from .memory import peak_of
+from .memory import peak_of, resident_of
 
 _MODULE = "edgewhisper.bench.worker"
 
@@ -20,17 +22,23 @@ _MODULE = "edgewhisper.bench.worker"
 class Setting:
     """What all engines have in common.
 
+    An engine that takes longer than it may is ended and counts as failed.
+
     Attributes:
         work: folder that holds `checkpoint` and what the engines make of it.
         threads: of every engine.
         n_mels: of the window.
         frames: of the window.
+        patience: seconds for one answer.
+        conversion_patience: seconds for making what the engine loads.
     """
 
     work: Path
     threads: int
     n_mels: int = 80
     frames: int = 3000
+    patience: float = 120.0
+    conversion_patience: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,14 @@ class Contestant:
             EdgeWhisperError: it failed; the message is the last line it wrote.
         """
         command = [self.python, "-m", _MODULE, "convert", self.name, str(setting.work)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=setting.conversion_patience
+            )
+        except subprocess.TimeoutExpired:
+            raise EdgeWhisperError(
+                f"converting took longer than {setting.conversion_patience:.0f} s"
+            ) from None
         if done.returncode != 0:
             raise EdgeWhisperError(_last_line(done.stderr))
 
@@ -57,6 +72,7 @@ class Worker:
 
     Attributes:
         versions: of the engine's packages.
+        load_seconds: from the start of the process to a loaded model.
     """
 
     def __init__(self, contestant: Contestant, setting: Setting) -> None:
@@ -66,6 +82,8 @@ class Worker:
             EdgeWhisperError: it failed; the message is the last line it wrote.
         """
         numbers = map(str, (setting.threads, setting.n_mels, setting.frames))
+        self._patience = setting.patience
+        started = time.perf_counter()
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (`close` closes it)
         self._process = subprocess.Popen(
             [contestant.python, "-m", _MODULE, contestant.name, str(setting.work), *numbers],
@@ -75,9 +93,14 @@ class Worker:
             text=True,
         )
         self.versions: dict[str, str] = self._receive()["versions"]
+        self.load_seconds = time.perf_counter() - started
 
     def ask(self, **command: object) -> Timing | None:
-        """One measurement; None where the engine has no such stage."""
+        """One measurement; None where the engine has no such stage.
+
+        Raises:
+            EdgeWhisperError: it failed or took too long; the process has ended then.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
@@ -88,6 +111,10 @@ class Worker:
         """The most resident memory that the process has had, in bytes."""
         return peak_of(self._process.pid)
 
+    def resident(self) -> int:
+        """The resident memory that it has now, in bytes."""
+        return resident_of(self._process.pid)
+
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
@@ -95,6 +122,11 @@ class Worker:
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], self._patience)
+        if not ready:
+            self._process.kill()
+            self.close()
+            raise EdgeWhisperError(f"no answer within {self._patience:.0f} s")
         line = self._process.stdout.readline()
         if line:
             answer: dict[str, Any] = json.loads(line)

@@ -14,6 +14,7 @@ import click
 from edgewhisper import __version__
 from edgewhisper.errors import EdgeWhisperError
 
+from .bench import bench
 from .build import build
 from .completion import completion
 from .distill import distill
@@ -60,6 +61,7 @@ for command in (
     quantize,
     inspect,
     evaluate,
+    bench,
     models,
     distill,
     download,

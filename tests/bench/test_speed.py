@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from edgewhisper.bench import speed as speed_module
-from edgewhisper.bench.speed import ATTEMPTS, FIRST, LAST, SEVERAL, Speed, compare
+from edgewhisper.bench.speed import AT_ONCE, ATTEMPTS, FIRST, LAST, Speed, Timings, compare, spreads
 from edgewhisper.bench.workers import Worker
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing, timed
@@ -33,7 +33,7 @@ class ScriptedWorker:
         if command["stage"] == "encode":
             return self._encode.pop(0)
         if command["stage"] == "decode":
-            return Timing(0.3 + 0.01 * cast(int, command["tokens"]))
+            return Timing(0.3 + 0.01 * cast(int, command["tokens"]), cpu=1.5)
         if command["stage"] == "first step" and self._first_step is not None:
             return Timing(self._first_step)
         return None
@@ -69,33 +69,42 @@ def test_a_sleeping_block_uses_no_processor_and_a_counting_one_does() -> None:
 
 def test_the_warm_up_does_not_count_and_the_prompt_drops_out() -> None:
     speed = run(ScriptedWorker([Timing(100.0), Timing(1.0), Timing(2.0), Timing(9.0)]), 3)
-    assert speed.encoder_ms == pytest.approx(2000)
-    assert speed.token_ms == pytest.approx(10)
-    assert speed.disturbed == 0
+    encoder, token = speed.encoder_ms(), speed.token_ms()
+    assert (encoder.median, encoder.low, encoder.high, encoder.count) == pytest.approx((2000, 1000, 9000, 3))
+    assert token.median == pytest.approx(10)
+    assert encoder.disturbed == token.disturbed == 0
+    assert speed.cpu() == 1.5
+
+
+def test_a_window_is_encoder_and_decoder_together() -> None:
+    speed = run(ScriptedWorker([Timing(100.0), Timing(1.0), Timing(2.0), Timing(9.0)]), 3)
+    decoder = 300 + 10 * LAST
+    assert speed.window_ms().median == pytest.approx(2000 + decoder)
+    assert speed.window_ms().high == pytest.approx(9000 + decoder)
 
 
 def test_what_the_first_step_takes_longer_belongs_to_the_encoder() -> None:
     speed = run(ScriptedWorker([QUIET, QUIET], first_step=0.025), 1)
-    assert speed.encoder_ms == pytest.approx(1000 + 25 - 10)
+    assert speed.encoder_ms().median == pytest.approx(1000 + 25 - 10)
 
 
 def test_a_first_step_faster_than_the_others_takes_nothing_from_the_encoder() -> None:
-    assert run(ScriptedWorker([QUIET, QUIET], first_step=0.001), 1).encoder_ms == pytest.approx(1000)
+    assert run(ScriptedWorker([QUIET, QUIET], first_step=0.001), 1).encoder_ms().median == pytest.approx(1000)
 
 
 def test_a_disturbed_timing_is_repeated() -> None:
-    speed = run(ScriptedWorker([QUIET, BUSY, BUSY, QUIET]), 1)
-    assert (speed.encoder_ms, speed.disturbed) == (1000, 0)
+    encoder = run(ScriptedWorker([QUIET, BUSY, BUSY, QUIET]), 1).encoder_ms()
+    assert (encoder.median, encoder.disturbed) == (1000, 0)
 
 
 def test_of_disturbed_timings_alone_the_least_disturbed_is_kept_and_counted() -> None:
     least = Timing(5.0, waited=0.1)
-    speed = run(ScriptedWorker([QUIET, BUSY, least, *[BUSY] * (ATTEMPTS - 2)]), 1)
-    assert (speed.encoder_ms, speed.disturbed) == (5000, 1)
+    encoder = run(ScriptedWorker([QUIET, BUSY, least, *[BUSY] * (ATTEMPTS - 2)]), 1).encoder_ms()
+    assert (encoder.median, encoder.disturbed) == (5000, 1)
 
 
 def test_a_disturbed_warm_up_is_not_counted() -> None:
-    assert run(ScriptedWorker([*[BUSY] * ATTEMPTS, QUIET]), 1).disturbed == 0
+    assert run(ScriptedWorker([*[BUSY] * ATTEMPTS, QUIET]), 1).encoder_ms().disturbed == 0
 
 
 def test_an_engine_that_ends_is_named_and_the_others_go_on() -> None:
@@ -107,7 +116,12 @@ def test_an_engine_that_ends_is_named_and_the_others_go_on() -> None:
     assert list(speeds) == ["going"]
 
 
-def test_several_tokens_are_compared_with_one() -> None:
-    assert Speed(one=[Timing(0.004)], several=[Timing(0.006)]).several_ratio == pytest.approx(1.5)
-    assert Speed().several_ratio is None
-    assert 1 < SEVERAL < FIRST < LAST
+def test_stages_that_an_engine_lacks_are_left_out() -> None:
+    speed = run(ScriptedWorker([QUIET, QUIET]), 1)
+    assert speed.first_token.spread_ms() is None
+    assert spreads(speed.steps) == {}
+    steps = {count: Timings([Timing(0.001 * count)]) for count in AT_ONCE}
+    assert {count: spread.median for count, spread in spreads(steps).items()} == {
+        str(count): pytest.approx(count) for count in AT_ONCE
+    }
+    assert 1 <= FIRST < LAST

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgewhisper.bench.measure import measure, write_checkpoint
+from edgewhisper.artifact import load_manifest
+from edgewhisper.bench.clips import write_clip
+from edgewhisper.bench.measure import Wanted, measure, write_checkpoint
 from edgewhisper.bench.workers import Contestant, Setting, Worker, convert_all, start_workers
 from edgewhisper.errors import EdgeWhisperError
 
@@ -24,10 +26,33 @@ def test_an_engine_that_does_not_start_is_reported_with_its_last_line(tmp_path: 
 
 
 def test_an_engine_that_cannot_be_converted_for_is_not_measured(tmp_path: Path) -> None:
-    figures = measure([UNKNOWN], Setting(tmp_path, 1), 1, speed=True, memory=True)
-    assert figures[UNKNOWN.name].speed is None
-    assert figures[UNKNOWN.name].peak is None
-    assert figures[UNKNOWN.name].failure == "KeyError: 'no such engine'"
+    (variant,) = measure([UNKNOWN], Setting(tmp_path, 1), 1, Wanted())
+    assert variant.name == UNKNOWN.name
+    assert variant.encoder_ms is None
+    assert variant.peak is None
+    assert variant.failure == "KeyError: 'no such engine'"
+
+
+def script(folder: Path, body: str) -> str:
+    """An interpreter that does something else than what it is asked for."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_engine_that_hangs_is_ended(tmp_path: Path) -> None:
+    hanging = Contestant("slow", script(tmp_path, "exec sleep 100"))
+    setting = Setting(tmp_path, 1, patience=0.3, conversion_patience=0.3)
+    assert convert_all([hanging], setting) == {"slow": "converting took longer than 0 s"}
+    workers, failed = start_workers([hanging], setting)
+    assert workers == {}
+    assert failed == {"slow": "no answer within 0 s"}
+
+
+def test_an_engine_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
+    crashing = Contestant("crash", script(tmp_path, "kill -SEGV $$"))
+    assert start_workers([crashing], Setting(tmp_path, 1)) == ({}, {"crash": "ended by signal 11"})
 
 
 def test_a_checkpoint_of_no_known_shape_is_refused(tmp_path: Path) -> None:
@@ -35,26 +60,25 @@ def test_a_checkpoint_of_no_known_shape_is_refused(tmp_path: Path) -> None:
         write_checkpoint("huge", tmp_path)
 
 
-@pytest.mark.slow
-def test_this_engine_is_measured_on_a_random_checkpoint(tmp_path: Path) -> None:
-    write_checkpoint("tiny.en", tmp_path)
-    setting = Setting(tmp_path, threads=1)
-    WITHOUT_ARTIFACT.convert(setting)
-    worker = Worker(WITHOUT_ARTIFACT, setting)
+def test_this_projects_engine_is_measured(demo_artifact: Path, tmp_path: Path) -> None:
+    """Every stage, on the bundled model, in a process of its own."""
+    manifest = load_manifest(demo_artifact)
+    setting = Setting(tmp_path, 1, manifest.audio.n_mels, manifest.audio.n_frames)
+    worker = Worker(Contestant(f"edgewhisper-{demo_artifact}", sys.executable), setting)
     assert set(worker.versions) == {"edgewhisper", "onnxruntime"}
-    encode = worker.ask(stage="encode")
-    short = worker.ask(stage="decode", tokens=30)
-    long = worker.ask(stage="decode", tokens=200)
-    one, several = worker.ask(stage="step", tokens=1), worker.ask(stage="step", tokens=8)
+    assert 0 < worker.load_seconds < 60
+    clip = write_clip(tmp_path, 1.0)
+    commands: dict[str, dict[str, object]] = {
+        "first token": {"stage": "first token"},
+        "encode": {"stage": "encode"},
+        "short": {"stage": "decode", "tokens": 20},
+        "long": {"stage": "decode", "tokens": 100},
+        "one": {"stage": "step", "tokens": 1},
+        "several": {"stage": "step", "tokens": 8},
+        "clip": {"stage": "clip", "path": str(clip), "tokens": 3},
+    }
+    found = {name: worker.ask(**command) for name, command in commands.items()}
     assert worker.ask(stage="first step") is None  # the encoder computes its share
-    peak = worker.peak()
+    assert 50e6 < worker.resident() <= worker.peak()
     worker.close()
-    assert encode is not None
-    assert encode.seconds > 0
-    assert short is not None
-    assert long is not None
-    assert long.seconds > short.seconds > 0
-    assert one is not None
-    assert several is not None
-    assert several.seconds > one.seconds > 0
-    assert peak > 100e6
+    assert all(timing is not None and timing.seconds > 0 for timing in found.values())

@@ -22,14 +22,17 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
         (
             "edgewhisper ",
             {
+                "bench",
                 "build",
                 "completion",
                 "distill",
                 "download",
+                "eval",
                 "inspect",
                 "models",
                 "quantize",
                 "random",
+                "report",
                 "transcribe",
                 "winograd",
             },

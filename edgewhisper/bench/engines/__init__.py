@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from .common import Engine
 from .faster_whisper import FasterWhisper
-from .ours import EdgeWhisper
+from .openai_whisper import OpenAIWhisper
+from .ours import EdgeWhisper, parse_form
 from .pytorch import Optimum, OptimumInt8, Transformers
 from .whisper_cpp import WhisperCpp
 
@@ -30,6 +31,9 @@ class EngineKind:
 
 PEERS = {
     "transformers": EngineKind(Transformers, "fp32"),
+    "transformers-bf16": EngineKind(Transformers, "bf16"),
+    "transformers-int8": EngineKind(Transformers, "int8"),
+    "openai-whisper": EngineKind(OpenAIWhisper, "fp32"),
     "optimum": EngineKind(Optimum, "fp32"),
     "optimum-int8": EngineKind(OptimumInt8, "int8"),
     "faster-whisper": EngineKind(FasterWhisper, "float32"),
@@ -41,7 +45,9 @@ PEERS = {
 
 
 def engine_kind(name: str) -> EngineKind:
-    """The engine of a name: one of `PEERS`, or "edgewhisper-" and a precision."""
+    """The engine of a name: one of `PEERS`, or "edgewhisper-" and what `parse_form` reads; KeyError for another."""
     if name.startswith(f"{OURS}-"):
-        return EngineKind(EdgeWhisper, name.removeprefix(f"{OURS}-"))
+        form = name.removeprefix(f"{OURS}-")
+        parse_form(form)
+        return EngineKind(EdgeWhisper, form)
     return PEERS[name]

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,64 @@ from edgewhisper.runtime.contention import Timing, timed
 
 from .common import check_length
 
-# Of a precision: the same artifact, run with the least memory.
-_LOW_MEMORY = "-low-memory"
-# Where a step of several tokens is measured: in the middle of those between which a token's time is taken.
-_LATE = 100
+if TYPE_CHECKING:
+    from edgewhisper.runtime.speculation.speculation import Draft, Speculation
+    from edgewhisper.runtime.transcriber import Transcriber
+
+# Where a step of several tokens is measured: in the middle of a text.
+_LATE = 60
+_STEPS = 20  # of one kind that are timed together, long enough to be timed
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an artifact is built and run.
+
+    Attributes:
+        artifact: one of `FORMS`, or an absolute path.
+        build: options of `edgewhisper build`.
+        low_memory: run with the least memory.
+        acceptance: of a draft's tokens, imposed; None: greedy.
+    """
+
+    artifact: str
+    build: tuple[str, ...]
+    low_memory: bool = False
+    acceptance: float | None = None
+
+
+_BUILDS: dict[str, tuple[str, ...]] = {
+    "fp32-portable": ("--precision", "fp32", "--ops", "portable"),
+    "fp32-direct": ("--precision", "fp32", "--winograd", "off"),
+    "fp32": ("--precision", "fp32"),
+    "fp16": ("--precision", "fp16"),
+    "int8-dynamic": ("--precision", "int8-dynamic"),
+    "int8-weight": ("--precision", "int8-weight"),
+    "int8": ("--precision", "int8"),
+    "int4": ("--precision", "int4"),
+    "int8-pruned": ("--precision", "int8", "--prune-heads", "0.25", "--prune-feed-forward", "0.25"),
+    "int8-heads": ("--precision", "int8", "--draft", "heads"),
+}
+FORMS = tuple(_BUILDS)
+_LOW_MEMORY, _ACCEPTANCE = "-low-memory", "@"
+
+
+def parse_form(name: str) -> Form:
+    """One of `FORMS` or the path of an artifact, with "-low-memory" behind it, or "@0.75" for speculation at that acceptance.
+
+    Raises:
+        KeyError: another name.
+    """
+    base, separator, rate = name.partition(_ACCEPTANCE)
+    artifact = base.removesuffix(_LOW_MEMORY)
+    build = () if Path(artifact).is_absolute() else _BUILDS[artifact]
+    try:
+        acceptance = float(rate) if separator else None
+    except ValueError:
+        raise KeyError(name) from None
+    if acceptance is not None and not 0 <= acceptance <= 1:
+        raise KeyError(name)
+    return Form(artifact, build, base.endswith(_LOW_MEMORY), acceptance)
 
 
 class EdgeWhisper:
@@ -26,10 +81,10 @@ class EdgeWhisper:
 
     @staticmethod
     def convert(work: Path, precision: str) -> None:
-        artifact = artifact_folder(work, precision)
+        form, artifact = parse_form(precision), artifact_folder(work, precision)
         if not artifact.exists():
             # Checks of accuracy say nothing about random weights.
-            options = ["--precision", precision.removesuffix(_LOW_MEMORY), "--gate", "off", "--no-parity"]
+            options = [*form.build, "--gate", "off", "--no-parity"]
             command = ["-m", "edgewhisper", "build", str(work / "checkpoint"), "-o", str(artifact), *options]
             build = subprocess.run([sys.executable, *command], check=False)
             sys.exit(build.returncode)
@@ -37,19 +92,29 @@ class EdgeWhisper:
     def __init__(self, work: Path, precision: str, threads: int) -> None:
         from edgewhisper.artifact import load_manifest
         from edgewhisper.runtime.decoder import Decoder
+        from edgewhisper.runtime.draft_loader import DraftLoader
         from edgewhisper.runtime.encoder import Encoder
         from edgewhisper.runtime.exactness import single_rows_are_exact
         from edgewhisper.runtime.session import SessionSettings
         from edgewhisper.runtime.state import DeviceState, state_folder
 
-        artifact = artifact_folder(work, precision)
+        self._form, artifact = parse_form(precision), artifact_folder(work, precision)
+        self._artifact, self._threads = artifact, threads
+        self._transcriber: Transcriber | None = None  # for recordings
         self._manifest = load_manifest(artifact)
-        settings = SessionSettings(threads=threads, low_memory=precision.endswith(_LOW_MEMORY))
+        settings, state = (
+            SessionSettings(threads=threads, low_memory=self._form.low_memory),
+            DeviceState(state_folder()),
+        )
         self._decoder = Decoder(artifact, self._manifest, settings)
         self._decoder.repeat_single_rows = not single_rows_are_exact(
-            self._decoder, self._manifest, settings, DeviceState(state_folder())
+            self._decoder, self._manifest, settings, state
         )
         self._encoder = Encoder(artifact, self._manifest, settings)
+        self._draft: Draft | None = None
+        if self._form.acceptance is not None:
+            self._draft = DraftLoader(artifact, self._manifest, settings, self._decoder, state)(True)
+        self._text: tuple[int, ...] = ()  # of the window, by greedy decoding
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         self._decoder.release()
@@ -62,51 +127,96 @@ class EdgeWhisper:
         return None
 
     def decode(self, tokens: int) -> Timing:
+        if self._draft is None:
+            found, timing = self._decode(tokens, None)
+        else:
+            if len(self._text) != tokens:
+                self._text, _ = self._decode(tokens, None)
+            found, timing = self._decode(tokens, self._speculation())
+            if found != self._text:
+                raise RuntimeError("the text changed under speculation")
+        check_length(len(found), tokens)
+        return timing
+
+    def _speculation(self) -> "Speculation":
+        from edgewhisper.bench.speculation import ImposedAcceptance
+        from edgewhisper.runtime.options import SpeculationStatistics
+        from edgewhisper.runtime.speculation.controller import AdaptiveLength
+        from edgewhisper.runtime.speculation.speculation import Speculation
+
+        assert self._draft is not None
+        assert self._form.acceptance is not None
+        end = self._manifest.tokens.end_of_text
+        drafter = ImposedAcceptance(self._draft.drafter(), self._text, end, self._form.acceptance)
+        return Speculation(drafter, AdaptiveLength(self._draft.costs), SpeculationStatistics())
+
+    def _decode(self, tokens: int, speculation: "Speculation | None") -> tuple[tuple[int, ...], Timing]:
         from edgewhisper.runtime.decoding import DecodingLoop
         from edgewhisper.runtime.options import DecodingOptions, Statistics
         from edgewhisper.runtime.prompt import start_sequence
         from edgewhisper.runtime.rules import rules_for
 
-        options = DecodingOptions(
-            timestamps=False, language="en" if self._manifest.tokens.languages else None
-        )
-        rules = rules_for(options, self._manifest.tokens, self._manifest.audio)
+        options, ids = DecodingOptions(timestamps=False, language=self._language()), self._manifest.tokens
+        if not self._manifest.model.random_weights:  # a trained model would stop at once, as it hears noise
+            ids = replace(ids, suppress=(*ids.suppress, ids.end_of_text))
         loop = DecodingLoop(
             self._decoder,
-            self._manifest.tokens,
-            rules,
+            ids,
+            rules_for(options, ids, self._manifest.audio),
             max_tokens=tokens,
             statistics=Statistics(),
             started=time.perf_counter(),
+            speculation=speculation,
         )
-        prompt = start_sequence(options, self._manifest.tokens, "en")
+        prompt = start_sequence(options, ids, self._language() or "en")
         with timed() as timing:
             decoded = loop.run(loop.prefill(self._cross, prompt), 0.0, np.random.default_rng(0))
-        check_length(len(decoded.tokens), tokens)
+        return decoded.tokens, timing
+
+    def _language(self) -> str | None:
+        languages = self._manifest.tokens.languages
+        return "en" if "en" in languages else next(iter(languages), None)
+
+    def clip(self, path: Path, tokens: int) -> Timing:
+        """From a file to its text, `tokens` in each window."""
+        from edgewhisper.runtime.options import DecodingOptions
+        from edgewhisper.runtime.transcriber import Transcriber
+
+        if self._transcriber is None:
+            self._transcriber = Transcriber(
+                self._artifact, threads=self._threads, low_memory=self._form.low_memory
+            )
+        options = DecodingOptions(
+            timestamps=False, language=self._language(), temperature=0.0, max_tokens=tokens, speculate="off",
+            no_speech_threshold=None,
+        )  # fmt: skip
+        with timed() as timing:
+            for _ in self._transcriber.transcribe(path, options)[0]:
+                pass
         return timing
 
     def step(self, tokens: int) -> Timing | None:
         """The mean of some steps at the same place, each rolled back."""
-        repetitions = 20  # long enough to be timed
         assert self._cross is not None
         self._decoder.reset(self._cross)
         self._decoder.run(range(_LATE), _LATE - 1)
         with timed() as timing:
-            for _ in range(repetitions):
+            for _ in range(_STEPS):
                 self._decoder.rollback(_LATE)
                 self._decoder.run(range(tokens))
-        timing.seconds /= repetitions
+        timing.seconds /= _STEPS
         return timing
 
 
 def artifact_folder(work: Path, precision: str) -> Path:
-    """Where the artifact of a precision lies."""
-    return work / f"artifact-{precision.removesuffix(_LOW_MEMORY)}"
+    """Where the artifact of a form lies."""
+    artifact = parse_form(precision).artifact
+    return Path(artifact) if Path(artifact).is_absolute() else work / f"artifact-{artifact}"
 
 
 def transcription(work: Path, precision: str, recording: Path, threads: int) -> list[str]:
     """The command that transcribes a recording, greedily and without timestamps."""
     artifact = artifact_folder(work, precision)
     command = [sys.executable, "-m", "edgewhisper", "transcribe", str(recording), "-a", str(artifact)]
-    command += ["--no-timestamps", "--temperature", "0", "--threads", str(threads)]
-    return [*command, "--low-memory"] if precision.endswith(_LOW_MEMORY) else command
+    command += ["--no-timestamps", "--temperature", "0", "--speculate", "off", "--threads", str(threads)]
+    return [*command, "--low-memory"] if parse_form(precision).low_memory else command

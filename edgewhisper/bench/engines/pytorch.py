@@ -15,11 +15,12 @@ from .common import check_length
 
 
 class Transformers:
-    """transformers on PyTorch, fp32."""
+    """transformers on PyTorch: fp32, bf16, or fp32 with linear layers in dynamic INT8."""
 
     packages: ClassVar[tuple[str, ...]] = ("transformers", "torch")
 
     _model: Any
+    _dtype: Any = None  # of the features; None: as they are
 
     @staticmethod
     def convert(work: Path, precision: str) -> None:
@@ -31,11 +32,17 @@ class Transformers:
 
         torch.set_num_threads(threads)
         self._model = WhisperForConditionalGeneration.from_pretrained(work / "checkpoint").eval()
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._model = self._model.to(self._dtype)
+        if precision == "int8":
+            linear = {torch.nn.Linear}
+            quantize: Any = torch.ao.quantization.quantize_dynamic
+            self._model = quantize(self._model, linear, dtype=torch.qint8)
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         import torch
 
-        self._features = torch.from_numpy(log_mel)[None]
+        self._features = torch.from_numpy(log_mel)[None].to(self._dtype)
         self._states = None
         with torch.inference_mode(), timed() as timing:
             self._states = self._encoder_output()

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import pickle
+import re
 import socket
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -33,6 +34,9 @@ takes seconds, where a portion takes minutes to hours."""
 
 _IN_FLIGHT = 2
 """Recordings of each process: one that it transcribes, and one that is there when it is done."""
+
+_PATIENCE = 5.0
+"""Seconds, with a cluster that does not answer."""
 
 _GPU_PROVIDERS = ("cuda", "tensorrt")
 """Ray hides the GPUs from a process that did not ask for one."""
@@ -116,9 +120,10 @@ def _transcribe(
             override_num_blocks=len(portion),
         )
         # Ray Data restarts processes and repeats their tasks without limit; the limit for a recording is `_Attempts`.
+        attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
         outcomes = rows.map(
             _Worker,
-            fn_constructor_args=(task, _Attempts.remote()),
+            fn_constructor_args=(task, attempts),
             compute=ray.data.ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=_IN_FLIGHT),
             num_cpus=task.threads,
             num_gpus=gpus or None,
@@ -131,9 +136,8 @@ def _transcribe(
                 waiting.remove(outcome.key)
                 yield outcome
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
         raise EdgeWhisperError(
-            f"Ray gave up ({reason}); see its logs in /tmp/ray/session_latest/logs, and run the command again, it goes on"
+            f"Ray gave up ({_reason(error)}); see its logs in /tmp/ray/session_latest/logs, and run the command again, it goes on"
         ) from error
     if waiting:
         raise EdgeWhisperError(
@@ -141,7 +145,13 @@ def _transcribe(
         )
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+def _reason(error: Exception) -> str:
+    """One line of the pages that Ray writes: where there is a traceback, what was raised."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    raised = [line for line in lines if re.match(r"(?!ray\.)[\w.]+(Error|Exception)\b", line)]
+    return (raised or lines)[-1].strip()
+
+
 class _Attempts:
     """How often each recording was begun; outlives the processes that die of one."""
 
@@ -180,7 +190,7 @@ class _Worker:
 @contextlib.contextmanager
 def _cluster(processors: int) -> Iterator[None]:
     """Connected to the cluster that there is, or to one on this machine with this many processors."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -189,11 +199,9 @@ def _cluster(processors: int) -> Iterator[None]:
         return
     try:
         _connect(processors)
-    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS")
-        advice = f"check RAY_ADDRESS ({address})" if address else "run 'ray stop' to forget a cluster that ended"
-        reason = str(error).strip().splitlines()[-1]
-        raise EdgeWhisperError(f"Ray: {reason}; {advice}, or use --engine local") from error
+    except Exception as error:  # what Ray raises where it does not start has no common base but Exception
+        advice = "check RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "run 'ray stop' and try again"
+        raise EdgeWhisperError(f"Ray: {_reason(error)}; {advice}, or use --engine local") from error
     try:
         yield
     finally:
@@ -201,9 +209,15 @@ def _cluster(processors: int) -> Iterator[None]:
 
 
 def _connect(processors: int) -> None:
+    host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
+    if host:  # Ray itself tries for a quarter of an hour
+        try:
+            socket.create_connection((host, port), _PATIENCE).close()
+        except OSError as error:
+            raise ConnectionError(f"no cluster at {host}:{port} ({error})") from None
     try:
         ray.init(
-            num_cpus=processors, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            num_cpus=processors, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
         )
     except ValueError:  # a cluster that is there has its own number of processors
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL)

@@ -1,0 +1,89 @@
+"""OpenAI's own program, on PyTorch."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewhisper.atomic import atomic_file
+from edgewhisper.runtime.contention import Timing, timed
+
+from .common import check_length
+
+
+class OpenAIWhisper:
+    """openai-whisper in fp32, greedy; its decoder computes the cross-attention keys and values in the first step."""
+
+    packages: ClassVar[tuple[str, ...]] = ("openai-whisper", "torch")
+
+    @staticmethod
+    def convert(work: Path, precision: str) -> None:
+        """Write the checkpoint under OpenAI's names, as a .pt file."""
+        import torch
+
+        from edgewhisper.models.openai_names import openai_name
+        from edgewhisper.models.reader import read_checkpoint
+
+        if _file(work).exists():
+            return
+        checkpoint = read_checkpoint(work / "checkpoint")
+        dims = checkpoint.dimensions
+        content = {
+            "dims": {
+                "n_mels": dims.n_mels,
+                "n_vocab": dims.vocab_size,
+                "n_audio_ctx": dims.max_source_positions,
+                "n_audio_state": dims.d_model,
+                "n_audio_head": dims.encoder_heads,
+                "n_audio_layer": dims.encoder_layers,
+                "n_text_ctx": dims.max_target_positions,
+                "n_text_state": dims.d_model,
+                "n_text_head": dims.decoder_heads,
+                "n_text_layer": dims.decoder_layers,
+            },
+            "model_state_dict": {
+                openai_name(name): torch.from_numpy(np.array(tensor))
+                for name, tensor in checkpoint.tensors.items()
+            },
+        }
+        with atomic_file(_file(work)) as temporary:
+            torch.save(content, temporary)
+
+    def __init__(self, work: Path, precision: str, threads: int) -> None:
+        import torch
+        import whisper
+
+        torch.set_num_threads(threads)
+        self._model: Any = whisper.load_model(str(_file(work)), device="cpu")
+
+    def encode(self, log_mel: NDArray[np.float32]) -> Timing:
+        import torch
+
+        features = torch.from_numpy(log_mel)[None]
+        self._states: Any = None
+        with torch.inference_mode(), timed() as timing:
+            self._states = self._model.encoder(features)
+        return timing
+
+    def first_step(self) -> Timing:
+        return self.decode(1)
+
+    def decode(self, tokens: int) -> Timing:
+        import torch
+        import whisper
+
+        options = whisper.DecodingOptions(
+            language="en", without_timestamps=True, sample_len=tokens, fp16=False
+        )
+        with torch.inference_mode(), timed() as timing:
+            (result,) = whisper.decode(self._model, self._states, options)
+        check_length(len(result.tokens), tokens)
+        return timing
+
+    def step(self, tokens: int) -> None:
+        return None
+
+
+def _file(work: Path) -> Path:
+    return work / "openai.pt"

@@ -1,0 +1,217 @@
+"""A whole run of the benchmark: models, variants, peers, and what the machine could do at most."""
+
+import datetime
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgewhisper import __version__
+from edgewhisper.artifact import load_manifest
+from edgewhisper.errors import EdgeWhisperError, UsageError
+
+from .engines import OURS, PEERS, engine_kind
+from .engines.ours import artifact_folder
+from .machine import this_machine
+from .measure import Wanted, measure, write_checkpoint
+from .roofline import Limits, measure_limits, stages
+from .run import Gain, Model, Run, Variant
+from .sensors import temperature, throttled
+from .speculation import SpeculationBench
+from .speed import LAST
+from .workers import Contestant, Setting, Worker
+
+DEFAULT = ("int8", "int8-low-memory", "fp32")
+LADDER = (
+    "fp32-portable", "fp32-direct", "fp32", "fp16", "int8-dynamic", "int8", "int4", "int8-pruned", "int8-heads@0.75",
+)  # fmt: skip
+PYTORCH = ("transformers", "transformers-bf16", "transformers-int8")
+ACCEPTANCES = (0.0, 0.25, 0.5, 0.75, 0.85, 1.0)
+_PAST = 60  # tokens in the cache when steps are timed; see `engines.ours`
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        models: shapes of random weights, by name.
+        artifacts: folders that are measured as they are, each a model of its own.
+        variants: of each model, as `engines.ours.parse_form` reads them; the first is what the others are compared with.
+        peers: engines of `PEERS`.
+        peers_python: interpreter that has their packages.
+        threads: of one graph; several are measured one after the other.
+        rounds: of timings.
+        wanted: what is measured.
+        work: keeps checkpoints and conversions; None: a temporary folder.
+        sustained: minutes for which the first variant goes on, to see whether it becomes slower.
+    """
+
+    models: tuple[str, ...]
+    artifacts: tuple[Path, ...] = ()
+    variants: tuple[str, ...] = DEFAULT
+    peers: tuple[str, ...] = ()
+    peers_python: str = sys.executable
+    threads: tuple[int, ...] = (2,)
+    rounds: int = 5
+    wanted: Wanted = field(default_factory=Wanted)
+    work: Path | None = None
+    sustained: float = 0.0
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse names that mean nothing, before anything takes time.
+
+    Raises:
+        UsageError: a variant, peer or artifact that there is not.
+    """
+    for variant in plan.variants:
+        try:
+            engine_kind(f"{OURS}-{variant}")
+        except KeyError:
+            known = ", ".join(dict.fromkeys((*DEFAULT, *LADDER)))
+            raise UsageError(f"variant '{variant}': there is none of that name; known: {known}") from None
+    for peer in plan.peers:
+        if peer not in PEERS:
+            raise UsageError(f"peer '{peer}': there is none of that name; known: {', '.join(PEERS)}")
+    for artifact in plan.artifacts:
+        load_manifest(artifact)
+
+
+def run_plan(plan: Plan, command: str, told: Callable[[Model], None] = lambda model: None) -> Run:
+    """Measure everything; `told` gets each model as soon as it is measured.
+
+    Raises:
+        UsageError: as `check_plan`.
+        EdgeWhisperError: there is no such shape.
+    """
+    check_plan(plan)
+    models: list[Model] = []
+    started = time.monotonic()
+    temperatures = _temperature_since(started)
+    with _work_folder(plan.work) as work:
+        limits = {threads: measure_limits(threads) for threads in plan.threads} if plan.wanted.speed else {}
+        for name in plan.models:
+            write_checkpoint(name, work / name)
+            contestants = [Contestant(f"{OURS}-{variant}", sys.executable) for variant in plan.variants]
+            contestants += [Contestant(peer, plan.peers_python) for peer in plan.peers]
+            models.append(_model(name, contestants, work / name, plan, limits))
+            told(models[-1])
+        for artifact in plan.artifacts:
+            folder = work / artifact.resolve().name
+            folder.mkdir(parents=True, exist_ok=True)
+            contestants = [Contestant(f"{OURS}-{artifact.resolve()}", sys.executable)]
+            models.append(_model(artifact.resolve().name, contestants, folder, plan, limits))
+            told(models[-1])
+        if plan.sustained:
+            temperatures += _sustain(models, plan, work, started)
+    temperatures += _temperature_since(started)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Run(
+        now, this_machine(), tuple(models), {"edgewhisper": __version__}, command,
+        temperatures=tuple(temperatures), throttled=throttled(),
+    )  # fmt: skip
+
+
+@contextmanager
+def _work_folder(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="edgewhisper-bench-"))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _model(
+    name: str, contestants: Sequence[Contestant], work: Path, plan: Plan, limits: dict[int, Limits]
+) -> Model:
+    variants: list[Variant] = []
+    for threads in plan.threads:
+        setting = _setting(work, threads, contestants[0].name.removeprefix(f"{OURS}-"))
+        for found in measure(contestants, setting, plan.rounds, plan.wanted):
+            variant = _with_stages(found, work, limits.get(threads))
+            one_of_many = f" ({threads} thread{'s' * (threads > 1)})" if len(plan.threads) > 1 else ""
+            variants.append(replace(variant, name=_shown(found.name, work) + one_of_many))
+    random = (work / "checkpoint").exists()
+    return Model(name, random, LAST, tuple(variants), _gains(contestants, work, plan))
+
+
+def _setting(work: Path, threads: int, form: str) -> Setting:
+    """With the window of an artifact, which may be another than published models have."""
+    setting = Setting(work, threads)
+    if Path(form).is_absolute():
+        audio = load_manifest(Path(form)).audio
+        setting = replace(setting, n_mels=audio.n_mels, frames=audio.n_frames)
+    return setting
+
+
+def _shown(name: str, work: Path) -> str:
+    path = name.removeprefix(f"{OURS}-")
+    return Path(path).name if Path(path).is_absolute() else name
+
+
+def _with_stages(variant: Variant, work: Path, limits: Limits | None) -> Variant:
+    form = variant.name.removeprefix(f"{OURS}-")
+    if limits is None or variant.engine != OURS or variant.failure or "@" in form:
+        return variant
+    manifest = load_manifest(artifact_folder(work, form))
+    return replace(variant, stages=stages(manifest, variant, limits, _PAST))
+
+
+def _gains(contestants: Sequence[Contestant], work: Path, plan: Plan) -> tuple[Gain, ...]:
+    """Of the first variant that guesses, at several acceptance rates."""
+    guessing = [
+        x.name.removeprefix(f"{OURS}-") for x in contestants if x.name.startswith(OURS) and "@" in x.name
+    ]
+    if not guessing or not plan.wanted.speed:
+        return ()
+    folder = artifact_folder(work, guessing[0])
+    try:
+        bench = SpeculationBench(folder, plan.threads[-1])
+        found = [bench.run(rate, LAST, min(plan.rounds, 3)) for rate in ACCEPTANCES]
+    except EdgeWhisperError:
+        return ()
+    return tuple(
+        Gain(
+            gain.acceptance,
+            gain.speedup,
+            (gain.accepted + gain.verifications) / gain.verifications if gain.verifications else 1.0,
+            imposed=True,
+        )
+        for gain in found
+    )
+
+
+def _temperature_since(started: float) -> list[tuple[float, float]]:
+    now = temperature()
+    return [] if now is None else [(round(time.monotonic() - started, 1), now)]
+
+
+def _sustain(models: list[Model], plan: Plan, work: Path, started: float) -> list[tuple[float, float]]:
+    """Windows one after another; memory over time goes to the first variant, temperatures are returned."""
+    model = models[0]
+    name = plan.models[0] if plan.models else plan.artifacts[0].resolve().name
+    form = plan.variants[0] if plan.models else str(plan.artifacts[0].resolve())
+    worker = Worker(
+        Contestant(f"{OURS}-{form}", sys.executable), _setting(work / name, plan.threads[-1], form)
+    )
+    temperatures: list[tuple[float, float]] = []
+    memory: list[tuple[float, int]] = []
+    begun = time.monotonic()
+    while time.monotonic() - begun < 60 * plan.sustained:
+        worker.ask(stage="encode")
+        worker.ask(stage="decode", tokens=LAST)
+        memory.append((round(time.monotonic() - begun, 2), worker.resident()))
+        temperatures += _temperature_since(started)
+    worker.close()
+    first = replace(model.variants[0], memory_over_time=tuple(memory))
+    models[0] = replace(model, variants=(first, *model.variants[1:]))
+    return temperatures

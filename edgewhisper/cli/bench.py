@@ -1,0 +1,165 @@
+"""`edgewhisper bench`: speed and memory on this machine."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from edgewhisper.errors import MissingDependencyError, UsageError
+
+from .parameters import FolderPath
+
+Number = TypeVar("Number", int, float)
+
+
+@click.command(short_help="Measure speed and memory on this machine, also of other engines.")
+@click.argument("artifacts", nargs=-1, type=FolderPath())
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Measure random weights of this model's shape. Default: tiny.en and base.en, where no artifact is given.",
+)
+@click.option(
+    "--variants",
+    metavar="LIST",
+    help="Forms of each model, as by --ladder. Default: int8,int8-low-memory,fp32.",
+)
+@click.option(
+    "--ladder", is_flag=True, help="All forms from PyTorch to INT8 with speculation, what each step brings."
+)
+@click.option("--peers", is_flag=True, help="Other engines too, on the same weights.")
+@click.option("--peer", "chosen_peers", multiple=True, metavar="NAME", help="Just these of them.")
+@click.option(
+    "--peers-python", metavar="FILE", help="An interpreter that has their packages. Default: this one."
+)
+@click.option("--threads", default="2", show_default=True, metavar="LIST", help="Of one graph, such as 1,2.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of timings, all variants in turn."
+)
+@click.option(
+    "--clips",
+    default="1,3,5,10,30,300",
+    show_default=True,
+    metavar="LIST",
+    help="Seconds of recordings; 'none' for none.",
+)
+@click.option("--speed/--no-speed", default=True, help="Measure times.", show_default=True)
+@click.option(
+    "--memory/--no-memory",
+    default=True,
+    help="Measure memory and load times, in fresh processes.",
+    show_default=True,
+)
+@click.option("--accuracy", is_flag=True, help="Error rates of the bundled model in every variant too.")
+@click.option(
+    "--sustained",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="MINUTES",
+    help="Let the first variant go on for so long.",
+)
+@click.option(
+    "--work", type=FolderPath(), metavar="DIR", help="Keeps checkpoints and conversions for the next run."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the run there, for 'edgewhisper report'.",
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OLD NEW",
+    help="Measure nothing, compare two runs; the exit code is 1 where the new one is worse.",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    artifacts: Sequence[Path],
+    models: Sequence[str],
+    variants: str | None,
+    ladder: bool,
+    peers: bool,
+    chosen_peers: Sequence[str],
+    peers_python: str | None,
+    threads: str,
+    rounds: int,
+    clips: str,
+    speed: bool,
+    memory: bool,
+    accuracy: bool,
+    sustained: float,
+    work: Path | None,
+    output: Path | None,
+    compare: tuple[Path, Path] | None,
+) -> None:
+    """Measure ARTIFACTS, or random weights of a model's shape in several forms, on this machine.
+
+    All variants and engines have the same weights, window and threads, decode greedily the same number of tokens, and take
+    turns. A timing that others disturbed is repeated, and marked if that does not help. Nothing else should run meanwhile.
+
+    \b
+    Examples:
+      edgewhisper bench artifacts/base.en
+      edgewhisper bench --model base.en --ladder -o ladder.json
+      edgewhisper bench --peers --peers-python .venv-baselines/bin/python -o run.json
+      edgewhisper bench --compare old.json new.json
+    """
+    try:
+        from edgewhisper.bench.comparison import compare as compare_runs
+        from edgewhisper.bench.comparison import format_comparison
+        from edgewhisper.bench.engines import PEERS
+        from edgewhisper.bench.measure import Wanted
+        from edgewhisper.bench.run import read_run, write_run
+        from edgewhisper.bench.suite import DEFAULT, LADDER, PYTORCH, Plan, check_plan, run_plan
+        from edgewhisper.bench.table import format_model
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the benchmark needs the package '{error.name}'; run 'pip install edgewhisper[build,cpu,eval,vocab]'"
+        ) from None
+    if compare is not None:
+        comparison = compare_runs(read_run(compare[0]), read_run(compare[1]))
+        print(format_comparison(comparison))
+        context.exit(1 if comparison.has_regression else 0)
+    forms = tuple(variants.split(",")) if variants else LADDER if ladder else DEFAULT
+    others = tuple(chosen_peers) or tuple(PEERS) * peers or PYTORCH * ladder
+    plan = Plan(
+        models=tuple(models) or (() if artifacts else ("tiny.en", "base.en")),
+        artifacts=tuple(artifacts),
+        variants=forms,
+        peers=others,
+        peers_python=peers_python or sys.executable,
+        threads=tuple(_numbers(threads, "--threads", int)),
+        rounds=rounds,
+        wanted=Wanted(speed, memory, () if clips == "none" else tuple(_numbers(clips, "--clips", float))),
+        work=work,
+        sustained=sustained,
+    )
+    check_plan(plan)
+    run = run_plan(
+        plan, " ".join(["bench", *sys.argv[2:]]), lambda model: print(f"{format_model(model)}\n", flush=True)
+    )
+    if accuracy:
+        from edgewhisper.pipeline.accuracy import with_accuracy
+
+        run = with_accuracy(run, [form for form in forms if "@" not in form and "-low-memory" not in form])
+    if output is not None:
+        write_run(run, output)
+        print(f"written to {output}; 'edgewhisper report {output} -o report.html' shows it", file=sys.stderr)
+
+
+def _numbers(text: str, option: str, kind: type[Number]) -> list[Number]:
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} {text}: give numbers with commas between, such as 1,2") from None
+    if any(not number > 0 for number in numbers):
+        raise UsageError(f"{option} {text}: give numbers above 0")
+    return numbers

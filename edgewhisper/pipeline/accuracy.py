@@ -1,0 +1,76 @@
+"""Error rates of the bundled model in every form of a benchmark run, on the bundled recordings."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgewhisper.bench.corpora.open import open_corpus
+from edgewhisper.bench.engines.ours import parse_form
+from edgewhisper.bench.evaluation.evaluate import evaluate, local_engine
+from edgewhisper.bench.evaluation.transcribing import Task
+from edgewhisper.bench.measure import folder_size
+from edgewhisper.bench.run import Model, Run, Variant
+from edgewhisper.models.cards import DEMO, STUDENT, STUDENT_FOLDER
+from edgewhisper.runtime.options import DecodingOptions
+
+from .recordings import BUNDLED_RECORDINGS
+
+_BASELINE = "fp32"
+_OF_STUDENT = "student-int8"
+
+
+def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = lambda line: None) -> Run:
+    """The run with the bundled model's error rates in each form, against fp32, and those of its student.
+
+    Args:
+        run: of random weights, which have no accuracy.
+        forms: as `engines.ours.parse_form` reads them; pruned ones are measured too.
+        told: what is built and measured.
+
+    Raises:
+        EdgeWhisperError: a build or an evaluation failed.
+    """
+    names = list(dict.fromkeys([_BASELINE, *forms]))
+    folder = Path(tempfile.mkdtemp(prefix="edgewhisper-accuracy-"))
+    try:
+        tasks = [_task(DEMO, name, parse_form(name).build, folder, told) for name in names]
+        if STUDENT_FOLDER.is_dir():
+            tasks.append(_task(STUDENT, _OF_STUDENT, parse_form("int8").build, folder, told))
+        found = evaluate(tasks, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1))
+        variants = tuple(
+            Variant(
+                f"edgewhisper-{item.name}",
+                "edgewhisper",
+                item.name,
+                disk=folder_size(folder / item.name),
+                accuracy=item.score.accuracy(
+                    "bundled recordings",
+                    item.comparison.delta if item.comparison else None,
+                    item.comparison.same_tokens if item.comparison else None,
+                ),
+            )
+            for item in found
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return replace(run, models=(*run.models, Model(DEMO, False, 0, variants)))
+
+
+def _task(model: str, name: str, options: Sequence[str], folder: Path, told: Callable[[str], None]) -> Task:
+    from .build import build
+    from .options import BuildOptions
+
+    told(f"building {model} as {name}")
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    converted = BuildOptions(
+        precision=given.get("--precision", "fp32"),  # type: ignore[arg-type]
+        ops=given.get("--ops", "fused"),  # type: ignore[arg-type]
+        winograd=given.get("--winograd", "auto"),  # type: ignore[arg-type]
+        prune_heads=float(given.get("--prune-heads", 0)),
+        prune_feed_forward=float(given.get("--prune-feed-forward", 0)),
+        gate="off",
+    )
+    build(model, folder / name, converted, parity=False)
+    return Task(folder / name, DecodingOptions(temperature=0.0))
