@@ -13,6 +13,8 @@ RECORDINGS := edgewhisper/models/demo/recordings
 MODEL     ?= demo
 # fp32, fp16, int8, int8-dynamic, int8-weight or int4; the demo is int8 and other artifacts fp32 where none is given.
 PRECISION ?=
+# What `make bench` measures of edgewhisper; the first is what the others are compared with.
+VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,int8-dynamic,fp32,fp32-direct,fp32-portable
 # What guesses tokens: heads, shared:1, ngram:FILE, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
@@ -47,8 +49,11 @@ format: $(VENV)/dev-installed ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed and memory on this machine, against other engines
-	$(BIN)/python -m edgewhisper.bench --peers-python $(PEERS)/bin/python
+bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed, memory and accuracy on this machine, against other engines, into benchmarks/
+	@mkdir -p benchmarks
+	@set -e; run=benchmarks/$$($(BIN)/python -m edgewhisper.bench.machine); \
+		$(BIN)/edgewhisper bench --model tiny.en --variants $(VARIANTS) --peers --peers-python $(PEERS)/bin/python --rounds 2 --clips 1,3,5,10,30 --accuracy -o $$run.json; \
+		$(BIN)/edgewhisper report $$run.json -o $$run.html --markdown $$run.md
 
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
@@ -81,7 +86,7 @@ $(VENV)/dev-installed: pyproject.toml constraints/dev.txt constraints/build.txt 
 
 $(PEERS)/installed: pyproject.toml constraints/baselines.txt constraints/build.txt constraints/runtime.txt | $(PEERS)/created
 	@echo "Installing the engines to compare with into $(PEERS) (first time, or the requirements changed)"
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/baselines.txt -e '.[cpu,build,torch,baselines]'
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/baselines.txt -e '.[cpu,build,torch,vocab,baselines]'
 	@touch $@
 
 $(OPENVINO)/installed: pyproject.toml constraints/openvino.txt | $(OPENVINO)/created

@@ -1,7 +1,8 @@
-"""The machine that figures were measured on."""
+"""The machine that figures were measured on; `python -m edgewhisper.bench.machine` prints a name for files about it."""
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from .run import Machine
@@ -26,6 +27,15 @@ def this_machine() -> Machine:
         features=tuple(name for name in _FEATURES if name in flags),
         board=_board(),
     )
+
+
+def file_name(machine: Machine) -> str:
+    """A name for files about a machine: its processor or board, and its cores."""
+    words = re.sub(r"[^a-z0-9]+", "-", (machine.board or machine.processor).lower()).strip("-")
+    features = (
+        "-avx512-vnni" if "avx512_vnni" in machine.features else "-avx2" if "avx2" in machine.features else ""
+    )
+    return f"{words or machine.architecture}{features}-{machine.cores}-cores"
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
@@ -58,3 +68,7 @@ def _board() -> str | None:
         return Path("/proc/device-tree/model").read_text().strip("\0\n ") or None
     except OSError:
         return None
+
+
+if __name__ == "__main__":
+    print(file_name(this_machine()))

@@ -7,6 +7,7 @@ import click
 
 from edgewhisper.errors import OutputError, UsageError
 
+from .outputs import print_result
 from .parameters import FolderPath
 
 
@@ -38,6 +39,9 @@ def report(runs: Sequence[Path], output: Path | None, png: Path | None, markdown
     from edgewhisper.bench.run import read_run
 
     write_report([read_run(path) for path in runs], page=output, images=png, markdown=markdown)
+    for written in (output, markdown, png):
+        if written is not None:
+            print_result(written)
 
 
 def _check(runs: Sequence[Path], output: Path | None, png: Path | None, markdown: Path | None) -> None:

@@ -200,7 +200,11 @@ def _cluster(processors: int) -> Iterator[None]:
     try:
         _connect(processors)
     except Exception as error:  # what Ray raises where it does not start has no common base but Exception
-        advice = "check RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "run 'ray stop' and try again"
+        advice = (
+            "check RAY_ADDRESS, and give RAY_AUTH_MODE=token where the cluster asks for one"
+            if os.environ.get("RAY_ADDRESS")
+            else "see its logs in /tmp/ray/session_latest/logs"
+        )
         raise EdgeWhisperError(f"Ray: {_reason(error)}; {advice}, or use --engine local") from error
     try:
         yield
