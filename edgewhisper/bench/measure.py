@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import EdgeWhisperError
 
 from .clips import time_clips, write_clip
@@ -75,6 +76,8 @@ def _blank(name: str, setting: Setting, failure: str | None) -> Variant:
         precision = ""
     engine = name.removesuffix(f"-{precision}") if precision else name
     form, _, rate = precision.partition("@")
+    if Path(form).is_absolute():
+        form = load_manifest(Path(form)).graph("decoder").precision
     options = {"acceptance": rate} if rate else {}
     return Variant(name, engine, form, options, setting.threads, failure=failure)
 

@@ -139,7 +139,7 @@ class Variant:
         encoder_ms: one window, with the keys and values of cross-attention.
         token_ms: one token in the middle of a text.
         step_ms: tokens at once -> time of the step.
-        window_ms: one window of 30 s with `Model.tokens` tokens, encoder and decoder.
+        window_ms: one window of `Model.window` seconds with `Model.tokens` tokens, encoder and decoder.
         clips: recordings of several lengths.
         peak: the most memory of a fresh process that transcribes a window.
         steady: memory after it.
@@ -205,9 +205,10 @@ class Model:
     Attributes:
         name: of the checkpoint.
         random_weights: whether they are, so that there is no accuracy.
-        tokens: of the window whose time is `window_ms`.
+        tokens: of the window whose time is `window_ms`; 0 where none was timed.
         variants: in the order in which they are shown.
         gains: of speculative decoding.
+        window: seconds of a window.
     """
 
     name: str
@@ -215,6 +216,7 @@ class Model:
     tokens: int
     variants: tuple[Variant, ...]
     gains: tuple[Gain, ...] = ()
+    window: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ LADDER = (
 )  # fmt: skip
 PYTORCH = ("transformers", "transformers-bf16", "transformers-int8")
 ACCEPTANCES = (0.0, 0.25, 0.5, 0.75, 0.85, 1.0)
+_FRAME = 0.01  # seconds between two log-mel frames of any Whisper
 _PAST = 60  # tokens in the cache when steps are timed; see `engines.ours`
 
 
@@ -141,7 +142,8 @@ def _model(
             one_of_many = f" ({threads} thread{'s' * (threads > 1)})" if len(plan.threads) > 1 else ""
             variants.append(replace(variant, name=_shown(found.name, work) + one_of_many))
     random = (work / "checkpoint").exists()
-    return Model(name, random, LAST, tuple(variants), _gains(contestants, work, plan))
+    seconds = setting.frames * _FRAME
+    return Model(name, random, LAST, tuple(variants), _gains(contestants, work, plan), seconds)
 
 
 def _setting(work: Path, threads: int, form: str) -> Setting:

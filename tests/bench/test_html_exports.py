@@ -90,7 +90,8 @@ def test_the_command_writes_what_is_asked_for(tmp_path: Path, command: Command) 
     outcome = command(
         "report", tmp_path / "run.json", "-o", tmp_path / "page.html", "--markdown", tmp_path / "t.md"
     )
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    written = f"{tmp_path / 'page.html'}\n{tmp_path / 't.md'}\n"
+    assert (outcome.code, outcome.out, outcome.err) == (0, written, "")
     assert "ours" in read(tmp_path / "page.html").all("table")[0].text
     assert "| ours" in (tmp_path / "t.md").read_text()
 

@@ -8,8 +8,6 @@ from edgewhisper.bench.run import Gain, Model, Run, Variant
 
 from .text import printable
 
-WINDOW_SECONDS = 30
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -20,12 +18,14 @@ class Entry:
         label: the variant's name, with the run where the section has several.
         variant: what was measured.
         baseline: what its speed is compared with.
+        seconds: of a window.
     """
 
     run: int
     label: str
     variant: Variant
     baseline: Variant
+    seconds: float
 
     @property
     def window_ms(self) -> float | None:
@@ -35,7 +35,7 @@ class Entry:
     @property
     def real_time_factor(self) -> float | None:
         """Time of a window over its length."""
-        return None if self.window_ms is None else self.window_ms / 1e3 / WINDOW_SECONDS
+        return None if self.window_ms is None else self.window_ms / 1e3 / self.seconds
 
     @property
     def speed_up(self) -> float | None:
@@ -97,7 +97,7 @@ def _entries(models: dict[int, Model], runs: Sequence[Run]) -> Iterator[Entry]:
         baseline = _baseline(number, models, runs)
         for variant in model.variants:
             label = _of_run(printable(variant.name), number, len(models))
-            yield Entry(number, label, variant, baseline or variant)
+            yield Entry(number, label, variant, baseline or variant, model.window)
 
 
 def _baseline(number: int, models: dict[int, Model], runs: Sequence[Run]) -> Variant | None:

@@ -42,15 +42,18 @@ def variants_table(section: Section) -> Table:
 
 def _caption(section: Section) -> str:
     models = section.models.values()
-    tokens = " or ".join(str(count) for count in dict.fromkeys(model.tokens for model in models))
-    parts = [f"A window is 30 s of sound and {tokens} tokens"]
+    timed = dict.fromkeys(
+        f"{model.window:g} s of sound and {model.tokens} tokens" for model in models if model.tokens
+    )
+    parts = [f"A window is {' or '.join(timed)}"] if timed else []
     if any(model.random_weights for model in models):
         parts.append("weights are random, so there is no accuracy")
     corpora = [entry.variant.accuracy for entry in section.entries if entry.variant.accuracy]
     named = dict.fromkeys(f"{each.corpus} ({plural(each.words, 'word')})" for each in corpora)
     if named:
         parts.append(f"errors on {', '.join(named)} with 95 % intervals")
-    return printable("; ".join(parts)) + "."
+    text = printable("; ".join(parts) or "Nothing was timed")
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _options(entry: Entry) -> Cell:
@@ -107,7 +110,7 @@ _MEASURED = (
         lambda entry: spread(entry.variant.window_ms),
     ),
     Quantity(
-        Column("real-time factor", _TIME, meaning="time of a window over its 30 s"),
+        Column("real-time factor", _TIME, meaning="time of a window over its length"),
         lambda entry: number(entry.real_time_factor),
     ),
     Quantity(
