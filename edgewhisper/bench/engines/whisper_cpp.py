@@ -69,7 +69,7 @@ class WhisperCpp:
     def decode(self, tokens: int) -> Timing:
         """From the first token's logits on: whisper.cpp encodes the window anew each time."""
         bindings, samples = self._bindings, np.zeros(0, np.float32)
-        self._options.max_tokens = tokens - 1  # beyond which it stops
+        self._options.max_tokens = max(1, tokens - 1)  # beyond which it stops; 0 would be never
         timings: list[Timing] = []
         with contextlib.ExitStack() as stack:
 
