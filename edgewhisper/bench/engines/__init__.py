@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .common import Engine
 from .faster_whisper import FasterWhisper
+from .onnx_asr import OnnxAsr
 from .openai_whisper import OpenAIWhisper
 from .ours import EdgeWhisper, parse_form
 from .pytorch import Optimum, OptimumInt8, Transformers
@@ -36,6 +37,7 @@ PEERS = {
     "openai-whisper": EngineKind(OpenAIWhisper, "fp32"),
     "optimum": EngineKind(Optimum, "fp32"),
     "optimum-int8": EngineKind(OptimumInt8, "int8"),
+    "onnx-asr": EngineKind(OnnxAsr, "fp32"),
     "faster-whisper": EngineKind(FasterWhisper, "float32"),
     "faster-whisper-int8": EngineKind(FasterWhisper, "int8"),
     "whisper.cpp-f16": EngineKind(WhisperCpp, "f16"),
