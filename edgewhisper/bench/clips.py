@@ -46,15 +46,17 @@ def time_clips(
 ) -> dict[str, tuple[Clip, ...]]:
     """Transcribe noise of every length with every engine in turn; one that fails has fewer."""
     timings: dict[str, dict[float, list[Timing]]] = {name: {} for name in workers}
+    running = dict(workers)
     for number in tqdm(range(rounds + 1), desc="clips", file=sys.stderr, disable=None):
         for seconds in lengths:
             if seconds >= _LONG and number % 3 != 1:
                 continue
             path = write_clip(folder, seconds)
-            for name, worker in workers.items():
+            for name, worker in list(running.items()):
                 try:
                     timing = _time(worker, path, seconds)
                 except EdgeWhisperError:
+                    del running[name]
                     continue
                 if number:  # the first one warms up
                     timings[name].setdefault(seconds, []).append(timing)

@@ -14,6 +14,7 @@ from .engines import OURS, engine_kind
 from .engines.ours import artifact_folder, transcription
 from .memory import peak_of_command
 from .run import Spread, Variant
+from .sensors import joules
 from .speed import LAST, compare, spreads
 from .workers import Contestant, Setting, Worker, convert_all, start_workers
 
@@ -121,13 +122,18 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
     """The same, with load time and memory of fresh processes that encode one window and decode it."""
     loads: list[float] = []
     peak = steady = 0
+    energy: float | None = None
     try:
         for index in range(_LOADS):
             worker = Worker(contestant, setting)
             loads.append(worker.load_seconds)
             if index == _LOADS - 1:
+                before = joules()
                 worker.ask(stage="encode")
                 worker.ask(stage="decode", tokens=LAST)
+                after = joules()
+                if before is not None and after is not None and after > before:
+                    energy = round(after - before, 3)
                 peak, steady = worker.peak(), worker.resident()
             worker.close()
         disk = None
@@ -139,7 +145,13 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
     except EdgeWhisperError as error:
         return replace(variant, failure=str(error))
     return replace(
-        variant, load=Spread.of(loads), peak=peak, steady=steady, disk=disk, versions=worker.versions
+        variant,
+        load=Spread.of(loads),
+        peak=peak,
+        steady=steady,
+        disk=disk,
+        versions=worker.versions,
+        joules=energy,
     )
 
 

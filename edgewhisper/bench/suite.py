@@ -6,13 +6,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgewhisper import __version__
 from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import EdgeWhisperError, UsageError
+from edgewhisper.models.json_file import read_json_object
+from edgewhisper.models.transformers_folder import read_dimensions
 
 from .engines import OURS, PEERS, engine_kind
 from .engines.ours import artifact_folder
@@ -76,6 +78,8 @@ def check_plan(plan: Plan) -> None:
         except KeyError:
             known = ", ".join(dict.fromkeys((*DEFAULT, *LADDER)))
             raise UsageError(f"variant '{variant}': there is none of that name; known: {known}") from None
+        if Path(variant).is_absolute():
+            load_manifest(Path(variant))
     for peer in plan.peers:
         if peer not in PEERS:
             raise UsageError(f"peer '{peer}': there is none of that name; known: {', '.join(PEERS)}")
@@ -92,6 +96,7 @@ def run_plan(plan: Plan, command: str, told: Callable[[Model], None] = lambda mo
     """
     check_plan(plan)
     models: list[Model] = []
+    slow: list[bool | None] = []
     started = time.monotonic()
     temperatures = _temperature_since(started)
     with _work_folder(plan.work) as work:
@@ -101,12 +106,14 @@ def run_plan(plan: Plan, command: str, told: Callable[[Model], None] = lambda mo
             contestants = [Contestant(f"{OURS}-{variant}", sys.executable) for variant in plan.variants]
             contestants += [Contestant(peer, plan.peers_python) for peer in plan.peers]
             models.append(_model(name, contestants, work / name, plan, limits))
+            slow.append(throttled())
             told(models[-1])
         for artifact in plan.artifacts:
-            folder = work / artifact.resolve().name
+            folder = _folder_of(work, artifact)
             folder.mkdir(parents=True, exist_ok=True)
             contestants = [Contestant(f"{OURS}-{artifact.resolve()}", sys.executable)]
             models.append(_model(artifact.resolve().name, contestants, folder, plan, limits))
+            slow.append(throttled())
             told(models[-1])
         if plan.sustained:
             temperatures += _sustain(models, plan, work, started)
@@ -114,8 +121,13 @@ def run_plan(plan: Plan, command: str, told: Callable[[Model], None] = lambda mo
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Run(
         now, this_machine(), tuple(models), {"edgewhisper": __version__}, command,
-        temperatures=tuple(temperatures), throttled=throttled(),
+        temperatures=tuple(temperatures), throttled=next((x for x in slow if x), slow[-1] if slow else None),
     )  # fmt: skip
+
+
+def _folder_of(work: Path, artifact: Path) -> Path:
+    """Where recordings for an artifact go; no model has such a name."""
+    return work / f"of-{artifact.resolve().name}"
 
 
 @contextmanager
@@ -142,17 +154,21 @@ def _model(
             one_of_many = f" ({threads} thread{'s' * (threads > 1)})" if len(plan.threads) > 1 else ""
             variants.append(replace(variant, name=_shown(found.name, work) + one_of_many))
     random = (work / "checkpoint").exists()
+    form = contestants[0].name.removeprefix(f"{OURS}-")
+    if Path(form).is_absolute():
+        random = load_manifest(Path(form)).model.random_weights
     seconds = setting.frames * _FRAME
     return Model(name, random, LAST, tuple(variants), _gains(contestants, work, plan), seconds)
 
 
 def _setting(work: Path, threads: int, form: str) -> Setting:
     """With the window of an artifact, which may be another than published models have."""
-    setting = Setting(work, threads)
     if Path(form).is_absolute():
-        audio = load_manifest(Path(form)).audio
-        setting = replace(setting, n_mels=audio.n_mels, frames=audio.n_frames)
-    return setting
+        dims = load_manifest(Path(form)).dimensions
+    else:
+        path = work / "checkpoint" / "config.json"
+        dims = read_dimensions(read_json_object(path), path)
+    return Setting(work, threads, dims.n_mels, 2 * dims.max_source_positions)
 
 
 def _shown(name: str, work: Path) -> str:
@@ -200,20 +216,22 @@ def _temperature_since(started: float) -> list[tuple[float, float]]:
 def _sustain(models: list[Model], plan: Plan, work: Path, started: float) -> list[tuple[float, float]]:
     """Windows one after another; memory over time goes to the first variant, temperatures are returned."""
     model = models[0]
-    name = plan.models[0] if plan.models else plan.artifacts[0].resolve().name
+    folder = work / plan.models[0] if plan.models else _folder_of(work, plan.artifacts[0])
     form = plan.variants[0] if plan.models else str(plan.artifacts[0].resolve())
-    worker = Worker(
-        Contestant(f"{OURS}-{form}", sys.executable), _setting(work / name, plan.threads[-1], form)
-    )
     temperatures: list[tuple[float, float]] = []
     memory: list[tuple[float, int]] = []
     begun = time.monotonic()
-    while time.monotonic() - begun < 60 * plan.sustained:
-        worker.ask(stage="encode")
-        worker.ask(stage="decode", tokens=LAST)
-        memory.append((round(time.monotonic() - begun, 2), worker.resident()))
-        temperatures += _temperature_since(started)
-    worker.close()
+    # What was seen until it failed stays.
+    with suppress(EdgeWhisperError):
+        worker = Worker(
+            Contestant(f"{OURS}-{form}", sys.executable), _setting(folder, plan.threads[-1], form)
+        )
+        while time.monotonic() - begun < 60 * plan.sustained:
+            worker.ask(stage="encode")
+            worker.ask(stage="decode", tokens=LAST)
+            memory.append((round(time.monotonic() - begun, 2), worker.resident()))
+            temperatures += _temperature_since(started)
+        worker.close()
     first = replace(model.variants[0], memory_over_time=tuple(memory))
     models[0] = replace(model, variants=(first, *model.variants[1:]))
     return temperatures

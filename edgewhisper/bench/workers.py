@@ -1,7 +1,10 @@
 """Engines in processes of their own, seen from the process that compares them."""
 
+import contextlib
 import json
+import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +17,9 @@ from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
 from .memory import peak_of, resident_of
+
+_LAST_PATIENCE = 20.0
+"""Seconds for an engine to end."""
 
 _MODULE = "edgewhisper.bench.worker"
 
@@ -55,16 +61,22 @@ class Contestant:
             EdgeWhisperError: it failed; the message is the last line it wrote.
         """
         command = [self.python, "-m", _MODULE, "convert", self.name, str(setting.work)]
+        pipe = subprocess.PIPE
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=setting.conversion_patience
-            )
+            # A session of its own, so that what it starts ends with it.
+            process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        except OSError as error:
+            raise EdgeWhisperError(f"{self.python}: cannot be run ({error.strerror})") from None
+        try:
+            _, written = process.communicate(timeout=setting.conversion_patience)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             raise EdgeWhisperError(
                 f"converting took longer than {setting.conversion_patience:.0f} s"
             ) from None
-        if done.returncode != 0:
-            raise EdgeWhisperError(_last_line(done.stderr))
+        if process.returncode != 0:
+            raise EdgeWhisperError(_last_line(written))
 
 
 class Worker:
@@ -85,13 +97,17 @@ class Worker:
         self._patience = setting.patience
         started = time.perf_counter()
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (`close` closes it)
-        self._process = subprocess.Popen(
-            [contestant.python, "-m", _MODULE, contestant.name, str(setting.work), *numbers],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [contestant.python, "-m", _MODULE, contestant.name, str(setting.work), *numbers],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+            )
+        except OSError as error:
+            self._log.close()
+            raise EdgeWhisperError(f"{contestant.python}: cannot be run ({error.strerror})") from None
         self.versions: dict[str, str] = self._receive()["versions"]
         self.load_seconds = time.perf_counter() - started
 
@@ -102,8 +118,9 @@ class Worker:
             EdgeWhisperError: it failed or took too long; the process has ended then.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(OSError, ValueError):  # it has ended, which the answer tells
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
         timing = self._receive()["timing"]
         return None if timing is None else Timing(**timing)
 
@@ -117,20 +134,31 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=_LAST_PATIENCE)
+        except (subprocess.TimeoutExpired, ValueError):
+            self._process.kill()
+            self._process.wait()
         self._log.close()
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if self._process.stdout.closed:
+            raise EdgeWhisperError("has ended before")
         ready, _, _ = select.select([self._process.stdout], [], [], self._patience)
         if not ready:
             self._process.kill()
             self.close()
             raise EdgeWhisperError(f"no answer within {self._patience:.0f} s")
         line = self._process.stdout.readline()
-        if line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
+        try:
+            if line:
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        except ValueError:
+            self._process.kill()
+            self.close()
+            raise EdgeWhisperError(f"wrote something else than an answer: {line.strip():.80}") from None
         self._process.communicate()
         self._log.seek(0)
         written = self._log.read()

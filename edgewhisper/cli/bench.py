@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from edgewhisper.errors import MissingDependencyError, UsageError
+from edgewhisper.errors import MissingDependencyError, OutputError, UsageError
 
 from .parameters import FolderPath
 
@@ -116,6 +116,7 @@ def bench(
         from edgewhisper.bench.comparison import compare as compare_runs
         from edgewhisper.bench.comparison import format_comparison
         from edgewhisper.bench.engines import PEERS
+        from edgewhisper.bench.engines.ours import FORMS
         from edgewhisper.bench.measure import Wanted
         from edgewhisper.bench.run import read_run, write_run
         from edgewhisper.bench.suite import DEFAULT, LADDER, PYTORCH, Plan, check_plan, run_plan
@@ -143,13 +144,24 @@ def bench(
         sustained=sustained,
     )
     check_plan(plan)
+    if output is not None and not output.absolute().parent.is_dir():
+        raise OutputError(f"{output}: cannot be written (no folder {output.parent}); name another file")
+    if accuracy:  # before hours of work, not after
+        try:
+            from edgewhisper.bench.evaluation.normaliser import normaliser
+            from edgewhisper.pipeline.accuracy import with_accuracy
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"--accuracy needs the package '{error.name}'; run 'pip install edgewhisper[eval,vocab]'"
+            ) from None
+        normaliser("en")
     run = run_plan(
         plan, " ".join(["bench", *sys.argv[2:]]), lambda model: print(f"{format_model(model)}\n", flush=True)
     )
     if accuracy:
-        from edgewhisper.pipeline.accuracy import with_accuracy
-
-        run = with_accuracy(run, [form for form in forms if "@" not in form and "-low-memory" not in form])
+        if output is not None:  # what took hours is kept, whatever comes
+            write_run(run, output)
+        run = with_accuracy(run, [form for form in forms if form in FORMS])
     if output is not None:
         write_run(run, output)
         print(f"written to {output}; 'edgewhisper report {output} -o report.html' shows it", file=sys.stderr)

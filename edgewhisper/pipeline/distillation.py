@@ -74,7 +74,7 @@ def distill(
     # What was done for another model, other recordings or another draft is not gone on with.
     main = checkpoint.model.checkpoint_sha256
     reads = "encoded" if kind == "student" else (draft.info.kind, draft.info.cross_layers)
-    said = _key(main, reads, _absolute(corpus.name))
+    said = _key(main, reads, corpus.place)
     choice = Choice(most, max_wer)
     folder = work / f"lessons-{said}"
     lessons = gather(checkpoint, draft.info, corpus, choice, folder, progress, encoded=kind == "student")
@@ -122,11 +122,6 @@ def check_output(output: Path, data: str | Path, work: Path) -> None:
     is_student = STUDENT in found and not found - FILES
     if found - {DESCRIPTION, WEIGHTS} and not is_student:
         raise UsageError(f"{output}: exists and is neither a draft nor a student; name another folder")
-
-
-def _absolute(source: str) -> str:
-    """The name of a corpus wherever the command is called from."""
-    return str(Path(source).resolve()) if Path(source).exists() else source
 
 
 def _key(*parts: object) -> str:

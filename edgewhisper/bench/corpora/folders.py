@@ -9,6 +9,9 @@ from edgewhisper.errors import CorpusError
 
 from .utterance import AUDIO_SUFFIXES, Corpus, Utterance
 
+_ABOUT = ("readme", "license", "licence", "changelog", "copying", "speakers", "chapters", "books")
+"""Names of texts about a corpus."""
+
 NO_AUDIO, NO_TEXT = "there is no such recording", "there is no transcript"
 
 
@@ -33,7 +36,9 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
         CorpusError: no such file, or not UTF-8.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split(
+            "\n"
+        )  # a text may hold what else ends lines elsewhere
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CorpusError(f"{path}: cannot be read ({reason}); restore the file") from None
@@ -63,7 +68,7 @@ def _plain(folder: Path, recordings: list[Path]) -> Iterator[Utterance]:
             yield Utterance(key, path, problem=f"its transcript {transcript.name} cannot be read")
     known = {path.with_suffix(".txt") for path in recordings}
     for transcript in sorted(folder.rglob("*.txt")):
-        if transcript not in known:
+        if transcript not in known and transcript.stem.lower() not in _ABOUT:
             yield Utterance(str(transcript.relative_to(folder)), None, problem=NO_AUDIO)
 
 
@@ -141,5 +146,5 @@ def _kaldi(
         found = path is not None and path.is_file()
         problem = NO_AUDIO if not found else NO_TEXT if key not in texts else None
         yield Utterance(key, path if found else None, texts.get(key), languages.get(key), part, problem)
-    for key in texts.keys() - parts.keys():
+    for key in sorted(texts.keys() - parts.keys()):
         yield Utterance(key, None, texts[key], problem=NO_AUDIO)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgewhisper.errors import CorpusError
 
-from .folders import NO_AUDIO
+from .folders import NO_AUDIO, NO_TEXT
 from .utterance import Corpus, Utterance
 
 TRANSCRIPTS = "transcripts.tsv"
@@ -44,7 +44,8 @@ def _rows(path: Path, form: tuple[str, str, str]) -> Iterator[Utterance]:
                     raise CorpusError(f"{path}: line {reader.line_num} names no recording; correct the table")
                 places = (path.parent / place / row[name] for place in _FORMS[form])
                 audio = next((place for place in places if place.is_file()), None)
-                problem = None if audio else NO_AUDIO
-                yield Utterance(row[name], audio, row[text] or "", row.get(language) or None, problem=problem)
+                said = row[text]  # None in a row that is too short
+                problem = NO_AUDIO if audio is None else NO_TEXT if said is None else None
+                yield Utterance(row[name], audio, said, row.get(language) or None, problem=problem)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path}: cannot be read ({error}); restore the file") from None

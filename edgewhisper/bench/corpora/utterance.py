@@ -96,5 +96,10 @@ class Corpus:
     utterances: Callable[[], Iterator[Utterance]]
     size: int | None = None
 
+    @property
+    def place(self) -> str:
+        """Its name, whatever folder the command is called from."""
+        return str(Path(self.name).resolve()) if Path(self.name).exists() else self.name
+
     def __iter__(self) -> Iterator[Utterance]:
         return self.utterances()

@@ -57,14 +57,16 @@ _LOW_MEMORY, _ACCEPTANCE = "-low-memory", "@"
 
 
 def parse_form(name: str) -> Form:
-    """One of `FORMS` or the path of an artifact, with "-low-memory" behind it, or "@0.75" for speculation at that acceptance.
+    """One of `FORMS`, with "-low-memory" behind it, or "@0.75" for speculation at that acceptance; or the absolute path of an artifact.
 
     Raises:
         KeyError: another name.
     """
+    if Path(name).is_absolute():
+        return Form(name, ())
     base, separator, rate = name.partition(_ACCEPTANCE)
     artifact = base.removesuffix(_LOW_MEMORY)
-    build = () if Path(artifact).is_absolute() else _BUILDS[artifact]
+    build = _BUILDS[artifact]
     try:
         acceptance = float(rate) if separator else None
     except ValueError:
@@ -82,7 +84,7 @@ class EdgeWhisper:
     @staticmethod
     def convert(work: Path, precision: str) -> None:
         form, artifact = parse_form(precision), artifact_folder(work, precision)
-        if not artifact.exists():
+        if form.build and not artifact.exists():
             # Checks of accuracy say nothing about random weights.
             options = [*form.build, "--gate", "off", "--no-parity"]
             command = ["-m", "edgewhisper", "build", str(work / "checkpoint"), "-o", str(artifact), *options]

@@ -55,9 +55,14 @@ class Transformers:
     def decode(self, tokens: int) -> Timing:
         import torch
 
+        multilingual = getattr(self._model.generation_config, "is_multilingual", False)
+        spoken = (
+            {"language": "en", "task": "transcribe"} if multilingual else {}
+        )  # else it listens for the language
         with torch.inference_mode(), timed() as timing:
             ids = self._model.generate(
                 self._features,  # tells it the batch
+                **spoken,
                 encoder_outputs=self._states,
                 max_new_tokens=tokens,
                 do_sample=False,

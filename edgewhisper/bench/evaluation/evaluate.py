@@ -5,7 +5,7 @@ import datetime
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from edgewhisper.atomic import atomic_file
 from edgewhisper.bench.corpora.utterance import Corpus, Utterance
 from edgewhisper.bench.machine import this_machine
 from edgewhisper.bench.run import Model, Run, Variant, write_run
-from edgewhisper.errors import OutputError, UsageError
+from edgewhisper.errors import CorpusError, OutputError, UsageError
+from edgewhisper.runtime.language import language_code
+from edgewhisper.runtime.options import check_options
 
 from .normaliser import normaliser
-from .results import Header, Result, ResultsFile, read_results
+from .results import Header, Result, ResultsFile, printable, read_results
 from .scores import Comparison, Score, Scored, compare, score_each, summarise
-from .transcribing import Task, transcribe_here, transcribe_in_processes
+from .transcribing import Task, short_code, transcribe_here, transcribe_in_processes
 
 Engine = Callable[[Task, Iterator[Utterance]], Generator[Result, None, None]]
 """Transcribes recordings; gives results in any order."""
@@ -85,15 +87,27 @@ def evaluate(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"two artifacts are called '{twice}'; rename a folder, as results go by its name")
+    manifests = [_checked(task) for task in tasks]
     found: list[Evaluated] = []
-    for name, task in zip(names, tasks, strict=True):
-        manifest = load_manifest(task.artifact, draft_may_lack=True)
+    for name, task, manifest in zip(names, tasks, manifests, strict=True):
         path = folder / f"{name}.jsonl"
-        _transcribe(name, task, manifest, corpus, path, engine, most, progress)
-        found.append(_evaluated(name, task, manifest, path, found[0] if found else None))
+        listed = _transcribe(name, task, manifest, corpus, path, engine, most, progress)
+        results = _of_corpus(read_results(path), listed)
+        found.append(_evaluated(name, task, manifest, results, found[0] if found else None))
         _write_table(folder / f"{name}.tsv", found[-1])
     write_run(_as_run(found, corpus), folder / "run.json")
     return found
+
+
+def _checked(task: Task) -> Manifest:
+    """The artifact's manifest, if the options are for it; before anything takes time."""
+    manifest = load_manifest(task.artifact, draft_may_lack=True)
+    check_options(replace(task.options, language=task.language), manifest.tokens, manifest.dimensions)
+    return manifest
+
+
+Listed = dict[str, Utterance]
+"""What a corpus holds now, by key; the bytes of recordings are left out."""
 
 
 def _transcribe(
@@ -105,18 +119,24 @@ def _transcribe(
     engine: Engine,
     most: int | None,
     progress: Callable[[str, int, int | None], None],
-) -> None:
+) -> Listed:
     header = Header(
-        name, manifest.model.name, sha256_of(task.artifact / MANIFEST), corpus.name,
+        name, manifest.model.name, sha256_of(task.artifact / MANIFEST), corpus.place,
         {key: json.dumps(value) for key, value in dataclasses.asdict(task.options).items()}
-        | {"given_language": json.dumps(task.language), "provider": task.provider, "most": json.dumps(most)},
+        | {"given_language": json.dumps(task.language), "provider": task.provider},
     )  # fmt: skip
     total = corpus.size if most is None else min(most, corpus.size or most)
+    listed: Listed = {}
     with ResultsFile(path, header) as results:
         progress(name, len(results.done), total)
 
         def left() -> Iterator[Utterance]:
             for utterance in islice(corpus, most):
+                if utterance.key in listed:
+                    raise CorpusError(
+                        f"{corpus.name}: has two recordings called '{utterance.key}'; rename one"
+                    )
+                listed[utterance.key] = replace(utterance, audio=None)
                 if results.done.get(utterance.key) != utterance.stamp:
                     yield utterance
 
@@ -124,12 +144,27 @@ def _transcribe(
             for result in found:
                 results.add(result)
                 progress(name, len(results.done), total)
+    return listed
+
+
+def _of_corpus(results: Iterator[Result], listed: Listed) -> Iterator[Result]:
+    """Results of recordings that the corpus has still, with the transcripts that it has now."""
+    for result in results:
+        utterance = listed.get(result.key)
+        if utterance is not None:
+            problem = utterance.problem if result.text is not None else result.problem or utterance.problem
+            yield replace(result, reference=utterance.text, spoken=utterance.language, problem=problem)
 
 
 def _evaluated(
-    name: str, task: Task, manifest: Manifest, path: Path, baseline: Evaluated | None
+    name: str, task: Task, manifest: Manifest, results: Iterator[Result], baseline: Evaluated | None
 ) -> Evaluated:
-    scored, others = score_each(read_results(path), task.language)
+    given = None if task.language is None else language_code(task.language, manifest.tokens)
+    # The same reference is normalised in the same way for all artifacts, whatever each of them heard.
+    heard = {} if baseline is None else {x.result.key: x.language for x in baseline.scored}
+    scored, others = score_each(
+        results, lambda x: given or short_code(x.spoken) or heard.get(x.key, x.language)
+    )
     comparison = None
     if baseline is not None:
         same = baseline.manifest.dimensions.vocab_size == manifest.dimensions.vocab_size
@@ -145,10 +180,13 @@ def _write_table(path: Path, evaluated: Evaluated) -> None:
     for item in evaluated.scored:
         counts = item.counts
         lines.append("\t".join(map(str, (
-            item.result.key, counts.words, counts.hits, counts.substitutions, counts.deletions, counts.insertions,
+            printable(item.result.key), counts.words, counts.hits, counts.substitutions, counts.deletions, counts.insertions,
             counts.characters, counts.character_errors, counts.repeated, item.result.seconds, "",
         ))))  # fmt: skip
-    lines += [f"{result.key}{9 * chr(9)}{result.seconds}\t{result.problem}" for result in evaluated.others]
+    lines += [
+        f"{printable(result.key)}{9 * chr(9)}{result.seconds}\t{printable(result.problem or '')}"
+        for result in evaluated.others
+    ]
     try:
         with atomic_file(path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -163,7 +201,7 @@ def _as_run(found: Sequence[Evaluated], corpus: Corpus) -> Run:
         comparison = item.comparison
         accuracy = item.score.accuracy(
             corpus.name,
-            comparison.delta if comparison else None,
+            comparison.delta if comparison and comparison.recordings else None,
             comparison.same_tokens if comparison else None,
         )
         decoder = item.manifest.graph("decoder").precision

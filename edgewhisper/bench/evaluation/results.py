@@ -1,6 +1,7 @@
 """Results of an evaluation, a line of JSON for each recording: appended as it is transcribed, and gone on with after an interruption."""
 
 import dataclasses
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ class Result:
         reference: the transcript; None where there is none.
         text: what was written; None where it failed.
         language: that it was transcribed in.
+        spoken: language that the corpus states.
         tokens: that were written.
         audio: seconds of sound.
         seconds: that transcribing took.
@@ -41,6 +43,7 @@ class Result:
     audio: float = 0.0
     seconds: float = 0.0
     problem: str | None = None
+    spoken: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Header:
         artifact: the name of its folder.
         model: the name of its model.
         artifact_sha256: of its manifest.
-        corpus: the corpus' name.
+        corpus: where the corpus is.
         options: that it is transcribed with.
     """
 
@@ -77,20 +80,36 @@ class ResultsFile:
         """
         self._path = path
         self.done: dict[str, str] = {}
-        """Key -> stamp of what is in it."""
+        """Key -> stamp of what was transcribed; what failed is tried again."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:
                 self._continue(header)
             else:
                 self._file = path.open("a", encoding="utf-8")
+                self._lock()
                 self._write({"schema": SCHEMA, "version": VERSION, **dataclasses.asdict(header)})
         except OSError as error:
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); choose another folder"
             ) from None
+        except UsageError:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        """Keep other processes away until it is closed."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise UsageError(
+                f"{self._path}: another process writes to it; wait for it, or choose another folder"
+            ) from None
 
     def _continue(self, header: Header) -> None:
+        self._file = self._path.open("a", encoding="utf-8")
+        self._lock()
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole == 0 and content[: len(_BEGIN)] != _BEGIN[: len(content)]:
@@ -107,11 +126,12 @@ class ResultsFile:
                     f"{self._path}: holds results of another {differing.replace('artifact_sha256', 'build of the artifact')}; "
                     "choose another folder, or remove it"
                 )
-            self.done = {result.key: result.stamp for result in read_results(self._path)}
+            self.done = {
+                result.key: result.stamp for result in read_results(self._path) if result.text is not None
+            }
         if whole < len(content):
             with self._path.open("r+b") as file:
                 file.truncate(whole)
-        self._file = self._path.open("a", encoding="utf-8")
         if not whole:
             self._write({"schema": SCHEMA, "version": VERSION, **dataclasses.asdict(header)})
 
@@ -127,10 +147,12 @@ class ResultsFile:
             raise OutputError(
                 f"{self._path}: cannot be written ({error.strerror}); make room and run the command again, it goes on"
             ) from None
-        self.done[result.key] = result.stamp
+        if result.text is not None:
+            self.done[result.key] = result.stamp
 
     def _write(self, content: Mapping[str, object]) -> None:
-        self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        # ASCII, as names of files may hold what is no text in any encoding.
+        self._file.write(json.dumps(content) + "\n")
         self._file.flush()
 
     def __enter__(self) -> Self:
@@ -203,6 +225,12 @@ def _parsed(path: Path, number: int, line: str) -> Result:
             f"{path}: line {number} is damaged; remove the line, and the recording is transcribed again"
         ) from None
     return result
+
+
+def printable(text: str) -> str:
+    """A name for a table: on one line, without tabs, and in UTF-8."""
+    line = text.translate({9: "\\t", 10: "\\n", 13: "\\r"})
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _not_results(path: Path) -> UsageError:

@@ -21,9 +21,10 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scored:
-    """A result with a reference, and its errors."""
+    """A result with a reference, and its errors; `language` is that of the normaliser."""
 
     result: Result
+    language: str | None
     reference: str
     text: str
     counts: Counts
@@ -92,12 +93,14 @@ class Score:
         )
 
 
-def score_each(results: Iterable[Result], language: str | None = None) -> tuple[list[Scored], list[Result]]:
+def score_each(
+    results: Iterable[Result], language: Callable[[Result], str | None] = lambda result: result.language
+) -> tuple[list[Scored], list[Result]]:
     """Results with a reference, scored after Whisper's normaliser for their language, and the others.
 
     Args:
         results: of one artifact.
-        language: of all; None: as each was transcribed in.
+        language: of each; as it was transcribed in, if nothing else is said.
 
     Raises:
         MissingDependencyError: the normaliser is not installed.
@@ -108,19 +111,20 @@ def score_each(results: Iterable[Result], language: str | None = None) -> tuple[
         if result.reference is None or result.text is None:
             others.append(result)
             continue
-        normalise = normaliser(language or result.language)
+        spoken = language(result)
+        normalise = normaliser(spoken)
         reference, text = (
             " ".join(normalise(result.reference).split()),
             " ".join(normalise(result.text).split()),
         )
-        scored.append(Scored(result, reference, text, count(reference, text)))
+        scored.append(Scored(result, spoken, reference, text, count(reference, text)))
     return scored, others
 
 
 def summarise(scored: Sequence[Scored], others: Sequence[Result]) -> Score:
     """The score of an artifact; rates are not numbers where nothing is said."""
     spoken = [item.counts for item in scored if item.counts.words]
-    silent = [item.counts for item in scored if not item.counts.words]
+    silent = [item.counts for item in scored if not (item.result.reference or "").strip()]
     failed = [result for result in others if result.text is None]
     results = [*(item.result for item in scored), *others]
     return Score(

@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from .counts import aligned
 from .evaluate import Evaluated
+from .results import printable
 from .scores import Interval, Scored
 
 
@@ -69,6 +70,9 @@ def _comparisons(found: Sequence[Evaluated]) -> str:
         comparison = item.comparison
         assert comparison is not None
         tokens = "" if comparison.same_tokens is None else _percent(comparison.same_tokens)
+        if not comparison.recordings:
+            rows.append([item.name, *(["-"] * 3), 0, 0, 0, ""])
+            continue
         rows.append([
             item.name, f"{100 * comparison.delta.value:+.2f}", _interval(comparison.delta, "+.2f"), f"{comparison.p_value:.3f}",
             comparison.better, comparison.worse, comparison.same, tokens,
@@ -84,7 +88,7 @@ def worst_of(scored: Sequence[Scored], most: int) -> list[Scored]:
 
 def _worst(item: Evaluated, most: int) -> str:
     blocks = [
-        f"{scored.result.key}: WER {100 * scored.counts.wer:.0f} %, {scored.counts.substitutions} S {scored.counts.deletions} D "
+        f"{printable(scored.result.key)}: WER {100 * scored.counts.wer:.0f} %, {scored.counts.substitutions} S {scored.counts.deletions} D "
         f"{scored.counts.insertions} I\n{aligned(scored.reference, scored.text)}"
         for scored in worst_of(item.scored, most)
     ]
@@ -92,7 +96,7 @@ def _worst(item: Evaluated, most: int) -> str:
 
 
 def _problems(item: Evaluated) -> str:
-    lines = [f"  {result.key}: {result.problem}" for result in item.others[:10]]
+    lines = [printable(f"  {result.key}: {result.problem}") for result in item.others[:10]]
     if len(item.others) > len(lines):
         lines.append(f"  and {len(item.others) - len(lines)} more")
     return "\n".join([f"Left out of the score of {item.name}", *lines]) if lines else ""

@@ -55,6 +55,7 @@ def transcribe_utterance(transcriber: Transcriber, task: Task, utterance: Uttera
     if utterance.audio is None:
         return result
     language = task.language or _known(transcriber, utterance.language)
+    result = replace(result, spoken=utterance.language)
     started = time.perf_counter()
     try:
         with utterance.open(transcriber.manifest.audio.sample_rate) as stream:
@@ -74,11 +75,13 @@ def transcribe_utterance(transcriber: Transcriber, task: Task, utterance: Uttera
 
 def _known(transcriber: Transcriber, language: str | None) -> str | None:
     """A corpus' language where the model has it: "de", or "de" of "de-AT"."""
-    languages = transcriber.manifest.tokens.languages
-    if language is None or not languages:
-        return None
-    short = language.lower().partition("-")[0].partition("_")[0]
-    return short if short in languages else None
+    short = short_code(language)
+    return short if short in transcriber.manifest.tokens.languages else None
+
+
+def short_code(language: str | None) -> str | None:
+    """The code of a language without its region: "de" of "de-AT"."""
+    return None if language is None else language.lower().partition("-")[0].partition("_")[0]
 
 
 def transcribe_here(task: Task, utterances: Iterable[Utterance]) -> Generator[Result, None, None]:
@@ -101,6 +104,7 @@ def transcribe_in_processes(
     source = iter(utterances)
     suspects: list[Utterance] = []  # were on their way when a process was killed; one of them may be why
     attempts: dict[str, int] = {}
+    taken: Utterance | None = None
     while True:
         with _pool(task, jobs) as pool:
             waiting: dict[Future[Result], Utterance] = {}
@@ -110,7 +114,9 @@ def transcribe_in_processes(
                         utterance = suspects[-1] if suspects else next(source, None)
                         if utterance is None or utterance in waiting.values():
                             break
+                        taken = utterance
                         waiting[pool.submit(_in_process, utterance)] = utterance
+                        taken = None
                     if not waiting:
                         return
                     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -121,8 +127,8 @@ def transcribe_in_processes(
                             suspects.remove(utterance)
                         yield result
             except BrokenProcessPool:
-                if not suspects:
-                    suspects = list(waiting.values())
+                if not suspects:  # what could not be handed over any more among them
+                    suspects = [*waiting.values(), *([taken] if taken is not None else [])]
                     continue
                 utterance = suspects[-1]
                 attempts[utterance.key] = attempts.get(utterance.key, 0) + 1

@@ -7,16 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
 
-from edgewhisper.bench.corpora.utterance import Utterance
+from edgewhisper.bench.corpora.folders import NO_TEXT
+from edgewhisper.bench.corpora.utterance import Corpus, Utterance
 from edgewhisper.bench.evaluation import transcribing
+from edgewhisper.bench.evaluation.evaluate import Engine, evaluate
 from edgewhisper.bench.evaluation.results import Result, read_results
 from edgewhisper.bench.evaluation.transcribing import Task, transcribe_here, transcribe_in_processes
 from edgewhisper.bench.run import read_run
+from edgewhisper.errors import CorpusError, UsageError
 from edgewhisper.models.cards import DEMO_FOLDER
 from edgewhisper.runtime.options import DecodingOptions
 from tests.conftest import BundledRecording, Command
@@ -118,6 +125,89 @@ def test_a_recording_whose_process_is_killed_does_not_take_others_along(
     assert {result.key: result.problem for result in found if result.problem} == {
         "killer": "its process was killed 3 times"
     }
+
+
+def test_a_recording_that_cannot_be_handed_over_any_more_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process dies between two recordings: the pool refuses the next one."""
+    monkeypatch.setattr(transcribing, "_in_process", kill_own_process)
+    refused: list[str] = []
+
+    class Refusing(ProcessPoolExecutor):
+        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
+            if arguments and arguments[0].key == "3" and not refused:
+                refused.append("3")
+                raise BrokenProcessPool
+            return super().submit(function, *arguments, **named)
+
+    monkeypatch.setattr(transcribing, "ProcessPoolExecutor", Refusing)
+    utterances = [Utterance(f"{number}", b"x", str(tmp_path / "marker")) for number in range(6)]
+    found = list(transcribe_in_processes(Task(tmp_path, GREEDY, threads=1), utterances, 1))
+    assert refused == ["3"]
+    assert sorted(result.key for result in found) == [utterance.key for utterance in utterances]
+
+
+def says(text: str) -> Engine:
+    """Stands in for transcribing."""
+
+    def transcribe(task: Task, utterances: Iterator[Utterance]) -> Generator[Result, None, None]:
+        for utterance in utterances:
+            said = None if utterance.key == "fails" else text
+            yield Result(
+                utterance.key,
+                utterance.stamp,
+                utterance.text,
+                said,
+                "en",
+                problem=None if said else "no memory",
+            )
+
+    return transcribe
+
+
+def test_an_evaluation_goes_by_what_the_corpus_holds_now(demo_artifact: Path, tmp_path: Path) -> None:
+    """Transcripts that were corrected or added, recordings that are gone, and failures that are tried again."""
+    task, out = Task(demo_artifact, GREEDY), tmp_path / "out"
+
+    def corpus(*utterances: Utterance) -> Corpus:
+        return Corpus("some corpus", lambda: iter(utterances))
+
+    first = corpus(
+        Utterance("a", b"1", "wrong words"), Utterance("b", b"2", problem=NO_TEXT), Utterance("fails", b"3", "right"), Utterance("gone", b"4", "x")
+    )  # fmt: skip
+    (before,) = evaluate([task], first, out, says("right"))
+    assert (before.score.words, before.score.failed, before.score.without_reference) == (3, 1, 1)
+    second = corpus(
+        Utterance("a", b"1", "right"), Utterance("b", b"2", "right"), Utterance("fails", b"3", "right")
+    )
+    (after,) = evaluate([task], second, out, says("other"))  # asked for what failed alone
+    assert (after.score.words, after.score.wer.value, after.score.failed) == (2, 0.0, 1)
+    assert [item.result.key for item in after.scored] == ["a", "b"]
+
+
+def test_two_recordings_of_one_name_are_refused(demo_artifact: Path, tmp_path: Path) -> None:
+    twice = Corpus("some corpus", lambda: iter([Utterance("a", b"1", "x"), Utterance("a", b"2", "y")]))
+    with pytest.raises(CorpusError, match="has two recordings called 'a'"):
+        evaluate([Task(demo_artifact, GREEDY)], twice, tmp_path, says("x"))
+
+
+def test_options_that_an_artifact_lacks_are_refused_before_anything_is_done(
+    demo_artifact: Path, tmp_path: Path
+) -> None:
+    corpus = Corpus("some corpus", lambda: iter([Utterance("a", b"1", "x")]))
+    with pytest.raises(UsageError, match="klingon"):
+        evaluate([Task(demo_artifact, GREEDY, "klingon")], corpus, tmp_path / "out", says("x"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_english_is_normalised_as_english_however_it_is_called(demo_artifact: Path, tmp_path: Path) -> None:
+    corpus = Corpus("some corpus", lambda: iter([Utterance("a", b"1", "It's twenty-one")]))
+    for language in ("English", "EN", "en"):
+        (found,) = evaluate(
+            [Task(demo_artifact, GREEDY, language)], corpus, tmp_path / language, says("it is 21")
+        )
+        assert found.score.wer.value == 0
 
 
 @pytest.mark.slow

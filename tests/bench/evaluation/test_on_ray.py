@@ -73,8 +73,9 @@ def by_key(results: Sequence[Result]) -> list[Result]:
 
 
 def children() -> set[str]:
-    """Processes that this one started."""
-    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    """Processes that this one started and that have not ended."""
+    found = {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    return {pid for pid in found if ") Z " not in Path(f"/proc/{pid}/stat").read_text()}
 
 
 def test_results_are_those_of_this_process(
@@ -123,18 +124,22 @@ def kill_readers(pipe: Path, times: int, replacement: Path) -> None:
                 writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
                 break
             time.sleep(0.05)
-        readers = {
-            int(link.parent.parent.name)
-            for link in Path("/proc").glob("[0-9]*/fd/*")
-            if link.parent.parent.name != str(os.getpid()) and target(link) == str(pipe)
-        }
+        while not (killed := readers(pipe)):
+            time.sleep(0.05)
         if not left:
             shutil.copy(replacement, pipe.with_suffix(".new"))
             os.replace(pipe.with_suffix(".new"), pipe)
-        for reader in readers:
+        for reader in killed:
             os.kill(reader, signal.SIGKILL)
-        time.sleep(0.2)
+        while killed & readers(pipe):  # a process that is dying must not count twice
+            time.sleep(0.05)
         os.close(writer)
+
+
+def readers(pipe: Path) -> set[int]:
+    """Other processes that have `pipe` open, also when another file has its name by now."""
+    links = (link for link in Path("/proc").glob("[0-9]*/fd/*") if link.parts[2] != str(os.getpid()))
+    return {int(link.parts[2]) for link in links if target(link) in (str(pipe), f"{pipe} (deleted)")}
 
 
 def target(link: Path) -> str | None:

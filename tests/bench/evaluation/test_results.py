@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewhisper.bench.evaluation.results import Header, Result, ResultsFile, read_header, read_results
+from edgewhisper.bench.evaluation.results import (
+    Header,
+    Result,
+    ResultsFile,
+    printable,
+    read_header,
+    read_results,
+)
 from edgewhisper.errors import UsageError
 
 HEADER = Header("int8", "base.en", "0" * 64, "corpus", {"language": "null"})
@@ -36,7 +43,7 @@ def test_of_several_results_of_a_recording_the_last_counts(tmp_path: Path) -> No
     path = write(tmp_path / "r.jsonl", *RESULTS, replace(RESULTS[0], stamp="s9", text="other"))
     assert [result.text for result in read_results(path)] == [RESULTS[1].text, None, "other"]
     with ResultsFile(path, HEADER) as file:
-        assert file.done == {"a.wav": "s9", "b.wav": "s2", "c.wav": "s3"}
+        assert file.done == {"a.wav": "s9", "b.wav": "s2"}  # what failed is tried again
 
 
 @given(st.data())
@@ -50,7 +57,20 @@ def test_wherever_writing_was_cut_off_the_rest_is_gone_on_with(
         for result in RESULTS:
             if result.key not in file.done:
                 file.add(result)
-    assert path.read_bytes() == content
+    assert list(read_results(path)) == RESULTS
+
+
+def test_names_that_are_no_text_in_any_encoding_are_kept(tmp_path: Path) -> None:
+    odd = replace(RESULTS[0], key="caf\udce9\t.wav")
+    path = write(tmp_path / "r.jsonl", odd)
+    assert list(read_results(path)) == [odd]
+    assert printable(odd.key) == "caf\\udce9\\t.wav"
+
+
+def test_two_processes_do_not_write_to_one_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", *RESULTS)
+    with ResultsFile(path, HEADER), pytest.raises(UsageError, match="another process writes to it"):
+        ResultsFile(path, HEADER)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ RESULTS = [
     result("d", "", ""),
     result("e", None, "who knows"),
     result("f", "gone", None),
-    result("g", "one two three", "one two three one two three one two three"),
+    result("g", "red green blue", "red green blue red green blue red green blue"),
 ]
 
 
