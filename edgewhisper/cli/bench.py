@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from edgewhisper.errors import MissingDependencyError, OutputError, UsageError
 
 from .parameters import FolderPath
+
+if TYPE_CHECKING:
+    from edgewhisper.bench.suite import Plan
 
 Number = TypeVar("Number", int, float)
 
@@ -155,9 +158,7 @@ def bench(
                 f"--accuracy needs the package '{error.name}'; run 'pip install edgewhisper[eval,vocab]'"
             ) from None
         normaliser("en")
-    run = run_plan(
-        plan, " ".join(["bench", *sys.argv[2:]]), lambda model: print(f"{format_model(model)}\n", flush=True)
-    )
+    run = run_plan(plan, _described(plan), lambda model: print(f"{format_model(model)}\n", flush=True))
     if accuracy:
         if output is not None:  # what took hours is kept, whatever comes
             write_run(run, output)
@@ -165,6 +166,22 @@ def bench(
     if output is not None:
         write_run(run, output)
         print(f"written to {output}; 'edgewhisper report {output} -o report.html' shows it", file=sys.stderr)
+
+
+def _described(plan: "Plan") -> str:
+    """What was asked for, without the folders of this machine."""
+    names = [f"--model {name}" for name in plan.models] or [path.resolve().name for path in plan.artifacts]
+    peers = [f"--peer {name}" for name in plan.peers]
+    threads = ",".join(map(str, plan.threads))
+    return " ".join(
+        [
+            "bench",
+            *names,
+            f"--variants {','.join(plan.variants)}",
+            *peers,
+            f"--threads {threads} --rounds {plan.rounds}",
+        ]
+    )
 
 
 def _numbers(text: str, option: str, kind: type[Number]) -> list[Number]:

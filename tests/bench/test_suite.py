@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from edgewhisper.artifact import load_manifest
-from edgewhisper.bench import suite
+from edgewhisper.bench import clips, speed, suite
 from edgewhisper.bench.clips import tokens_of, write_clip
 from edgewhisper.bench.engines.ours import FORMS, parse_form
 from edgewhisper.bench.machine import this_machine
@@ -98,8 +98,11 @@ def test_forms_say_how_to_build_and_run() -> None:
 
 
 def test_the_bundled_artifact_is_measured_with_all_that_a_run_holds(
-    demo_artifact: Path, tmp_path: Path
+    demo_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (speed, clips):  # how undisturbed it is does not matter here
+        monkeypatch.setattr(module, "PAUSE", 0.0)
+        monkeypatch.setattr(module, "ATTEMPTS", 1)
     plan = Plan(
         models=(),
         artifacts=(demo_artifact,),

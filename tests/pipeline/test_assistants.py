@@ -133,7 +133,12 @@ def test_the_draft_computes_what_the_assistant_computes(
     np.testing.assert_allclose(draft.run(ids.tolist()), expected.numpy(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-weight", "int4"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "precision", ["fp32", "int8", pytest.param("int8-weight", marks=SLOW), pytest.param("int4", marks=SLOW)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_is_that_without_an_assistant(
     kind: str, precision: Precision, artifact: Artifact, sound: NDArray[np.float32]
@@ -223,7 +228,7 @@ def test_of_an_english_vocabulary_the_frequent_tokens_are_scored(tmp_path: Path)
         write_random_folder(tmp_path / name, shape, vocabulary, ids, seed=layers)
     scored = scored_tokens(read_checkpoint(tmp_path / "assistant"))
     assert len(scored) == ENGLISH_SHORTLIST + 1 + ENGLISH_ONLY_VOCABULARY - ids.timestamp_begin
-    precisions: tuple[Precision, ...] = ("fp32", "int8", "int4")
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
     for precision in precisions:
         options = BuildOptions(precision=precision, draft=str(tmp_path / "assistant"), gate="off")
         folder = build(tmp_path / "main", tmp_path / precision, options, parity=False)

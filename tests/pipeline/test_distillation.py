@@ -148,7 +148,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("kind", "third"), [("shared", 20), ("heads", 60)])
+@pytest.mark.parametrize(
+    ("kind", "third"), [("shared", 20), pytest.param("heads", 60, marks=pytest.mark.slow)]
+)
 def test_training_learns_and_goes_on_where_it_was_stopped(
     kind: Kind, third: int, small_checkpoint: Path, tmp_path: Path
 ) -> None:
