@@ -18,9 +18,6 @@ from .run import Clip
 from .speed import ATTEMPTS, LAST, PAUSE
 from .workers import Worker
 
-LENGTHS = (1.0, 3.0, 5.0, 10.0, 30.0, 300.0)
-"""Seconds."""
-
 _WINDOW = 30.0
 _SAMPLE_RATE, _LOUDNESS = 16_000, 0.05
 _LONG = 60.0

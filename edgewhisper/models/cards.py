@@ -19,8 +19,6 @@ from .transformers_folder import read_dimensions
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent / "demo"
-STUDENT = "demo-student"
-STUDENT_FOLDER = DEMO_FOLDER / "student"
 _DEMO_LANGUAGES = 2  # English and German
 
 _MULTILINGUAL_VOCABULARY = 51_865
@@ -135,13 +133,11 @@ def _v3(decoder_layers: int) -> ModelDimensions:
 
 
 def _bundled() -> tuple[ModelCard, ...]:
-    cards = []
-    for name, folder in ((DEMO, DEMO_FOLDER), (STUDENT, STUDENT_FOLDER)):
-        path = folder / "config.json"
-        if path.is_file():
-            dimensions = read_dimensions(read_json_object(path), path)
-            cards.append(ModelCard(name, None, dimensions, _DEMO_LANGUAGES, "MIT"))
-    return tuple(cards)
+    path = DEMO_FOLDER / "config.json"
+    if not path.is_file():
+        return ()
+    dimensions = read_dimensions(read_json_object(path), path)
+    return (ModelCard(DEMO, None, dimensions, _DEMO_LANGUAGES, "MIT"),)
 
 
 CARDS: tuple[ModelCard, ...] = (

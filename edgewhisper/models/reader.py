@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgewhisper.errors import CheckpointError
 
-from .cards import CARDS, DEMO, DEMO_FOLDER, STUDENT, STUDENT_FOLDER, ModelCard, find_card
+from .cards import CARDS, DEMO, DEMO_FOLDER, ModelCard, find_card
 from .checkpoint import Checkpoint
 from .ggml import is_ggml, read_ggml
 from .hub import download
@@ -13,7 +13,6 @@ from .openai_pt import read_openai_pt
 from .transformers_folder import read_transformers_folder
 
 _FILE_SUFFIXES = (".pt", ".bin", ".safetensors")
-BUNDLED = {DEMO: DEMO_FOLDER, STUDENT: STUDENT_FOLDER}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -38,10 +37,8 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
 def _read(source: str | Path) -> Checkpoint:
     name = str(source)
     card = _card_named(name) if isinstance(source, str) else None
-    if card is not None and card.name in BUNDLED:
-        return read_transformers_folder(
-            BUNDLED[card.name], name=card.name, source="bundled", licence=card.licence
-        )
+    if card is not None and card.name == DEMO:
+        return read_transformers_folder(DEMO_FOLDER, name=DEMO, source="bundled", licence=card.licence)
     if card is not None and ("/" not in name or not Path(name).exists()):
         return _read_hub(card.hub_id or name, card)
     path = Path(source)

@@ -12,17 +12,16 @@ from edgewhisper.bench.evaluation.evaluate import evaluate, local_engine
 from edgewhisper.bench.evaluation.transcribing import Task
 from edgewhisper.bench.measure import folder_size
 from edgewhisper.bench.run import Model, Run, Variant
-from edgewhisper.models.cards import DEMO, STUDENT, STUDENT_FOLDER
+from edgewhisper.models.cards import DEMO
 from edgewhisper.runtime.options import DecodingOptions
 
 from .recordings import BUNDLED_RECORDINGS
 
 _BASELINE = "fp32"
-_OF_STUDENT = "student-int8"
 
 
 def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = lambda line: None) -> Run:
-    """The run with the bundled model's error rates in each form, against fp32, and those of its student.
+    """The run with the bundled model's error rates in each form, against fp32.
 
     Args:
         run: of random weights, which have no accuracy.
@@ -35,9 +34,7 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
     names = list(dict.fromkeys([_BASELINE, *forms]))
     folder = Path(tempfile.mkdtemp(prefix="edgewhisper-accuracy-"))
     try:
-        tasks = [_task(DEMO, name, parse_form(name).build, folder, told) for name in names]
-        if STUDENT_FOLDER.is_dir():
-            tasks.append(_task(STUDENT, _OF_STUDENT, parse_form("int8").build, folder, told))
+        tasks = [_task(name, parse_form(name).build, folder, told) for name in names]
         found = evaluate(tasks, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1))
         variants = tuple(
             Variant(
@@ -58,11 +55,11 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
     return replace(run, models=(*run.models, Model(DEMO, False, 0, variants)))
 
 
-def _task(model: str, name: str, options: Sequence[str], folder: Path, told: Callable[[str], None]) -> Task:
+def _task(name: str, options: Sequence[str], folder: Path, told: Callable[[str], None]) -> Task:
     from .build import build
     from .options import BuildOptions
 
-    told(f"building {model} as {name}")
+    told(f"building {DEMO} as {name}")
     given = dict(zip(options[::2], options[1::2], strict=True))
     converted = BuildOptions(
         precision=given.get("--precision", "fp32"),  # type: ignore[arg-type]
@@ -72,5 +69,5 @@ def _task(model: str, name: str, options: Sequence[str], folder: Path, told: Cal
         prune_feed_forward=float(given.get("--prune-feed-forward", 0)),
         gate="off",
     )
-    build(model, folder / name, converted, parity=False)
+    build(DEMO, folder / name, converted, parity=False)
     return Task(folder / name, DecodingOptions(temperature=0.0))
