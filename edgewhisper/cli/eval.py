@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgewhisper.errors import MissingDependencyError
-from edgewhisper.runtime.options import DecodingOptions
+from edgewhisper.runtime.options import WINDOWS, DecodingOptions, Window
 from edgewhisper.runtime.session import PROVIDERS
 
 from .parameters import FolderPath, parse_speculate
@@ -60,6 +60,13 @@ if TYPE_CHECKING:
     help="As in transcribe.",
 )
 @click.option(
+    "--window",
+    type=click.Choice(WINDOWS),
+    default="full",
+    show_default=True,
+    help="As in transcribe.",
+)
+@click.option(
     "--most",
     type=click.IntRange(1),
     metavar="N",
@@ -108,6 +115,7 @@ def evaluate(
     temperature: Sequence[float],
     condition_on_previous_text: bool,
     speculate: Literal["auto", "off"] | int,
+    window: Window,
     most: int | None,
     jobs: int,
     engine: Literal["local", "ray"],
@@ -140,6 +148,7 @@ def evaluate(
         temperature=temperature or DecodingOptions.temperature,
         condition_on_previous_text=condition_on_previous_text,
         speculate=speculate,
+        window=window,
     )
     tasks = [Task(artifact, options, language, threads, provider) for artifact in artifacts]
     with Count("recordings") as count:

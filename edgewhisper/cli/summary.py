@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from edgewhisper.runtime.memory import peak_memory
-from edgewhisper.runtime.options import Segment, SpeculationStatistics, TranscriptionInfo
+from edgewhisper.runtime.options import Segment, SpeculationStatistics, Statistics, TranscriptionInfo
 from edgewhisper.runtime.writers import subtitle_time
 
 SHORTEST_AUDIO = (
@@ -50,10 +50,16 @@ def describe_info(info: TranscriptionInfo) -> str:
     """The language, and where the time went."""
     found = info.statistics
     return (
-        f"language {info.language} ({info.language_probability:.2f}); {found.windows} windows, {found.silent_windows} silent; "
+        f"language {info.language} ({info.language_probability:.2f}); {found.windows} windows, {found.silent_windows} silent{_short(found)}; "
         f"{found.tokens} tokens, {found.fallbacks} fallbacks; features {found.feature_seconds:.2f} s, "
         f"encoder {found.encoder_seconds:.2f} s, decoder {found.decoder_seconds:.2f} s{_speculation(found.speculation)}"
     )
+
+
+def _short(found: Statistics) -> str:
+    if not found.short_windows:
+        return ""
+    return f", {found.short_windows} short, {found.full_retries} of them written anew"
 
 
 def _speculation(found: SpeculationStatistics) -> str:

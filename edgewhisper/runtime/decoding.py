@@ -23,6 +23,7 @@ class Decoded:
     avg_logprob: float  # as openai-whisper counts it, see `DecodingLoop.run`
     no_speech_prob: float
     temperature: float
+    is_complete: bool = True  # end of text was reached
 
 
 @dataclass(frozen=True)
@@ -187,4 +188,4 @@ class Text:
     def decoded(self, no_speech_prob: float, temperature: float) -> Decoded:
         """The outcome, with what is known of it."""
         average = self.total_logprob / (len(self.tokens) + 1)
-        return Decoded(tuple(self.tokens), average, no_speech_prob, temperature)
+        return Decoded(tuple(self.tokens), average, no_speech_prob, temperature, not self.is_full)

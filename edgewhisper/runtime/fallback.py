@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgewhisper.artifact import AudioSettings
+
 from .decoding import Decoded, DecodingLoop, Prefilled
 from .options import DecodingOptions, Statistics
 from .protocols import CrossKV
+from .short_window import is_too_fast
 from .vocabulary import Vocabulary
 
 
@@ -26,10 +29,16 @@ class FallbackDecoder:
     """Repeats a window at higher temperatures while its text is repetitive or unsure (openai-whisper, transcribe.py)."""
 
     def __init__(
-        self, loop: DecodingLoop, vocabulary: Vocabulary, options: DecodingOptions, statistics: Statistics
+        self,
+        loop: DecodingLoop,
+        vocabulary: Vocabulary,
+        audio: AudioSettings,
+        options: DecodingOptions,
+        statistics: Statistics,
     ) -> None:
         self._loop = loop
         self._vocabulary = vocabulary
+        self._audio = audio
         self._options = options
         self._statistics = statistics
 
@@ -52,6 +61,23 @@ class FallbackDecoder:
             self._statistics.fallbacks += 1
         return WindowText(decoded, ratio, is_silent=self._is_silent(decoded))
 
+    def decode_short(self, cross: CrossKV, prompt: Sequence[int], frames: int) -> WindowText | None:
+        """Decode a window of which a part was encoded, `frames` frames of it audio; None where the text may be wrong.
+
+        A full window may have another text than: one that never ended, that repeats itself or is unsure, that nobody says as fast.
+        """
+        temperature = self._options.temperatures[0]
+        generator = self._generator if temperature > 0 else None
+        decoded = self._loop.run(self._loop.prefill(cross, prompt), temperature, generator)
+        ratio = compression_ratio(self._vocabulary.text(decoded.tokens))
+        doubtful = (
+            not decoded.is_complete
+            or is_too_fast(len(decoded.tokens), frames, self._audio)
+            or self._is_repetitive(ratio)
+            or self._is_unsure(decoded)
+        )
+        return None if doubtful else WindowText(decoded, ratio, is_silent=False)
+
     def is_unsure(self, first: Decoded) -> bool:
         """Whether the outcome of the first temperature is not the last word."""
         ratio = compression_ratio(self._vocabulary.text(first.tokens))
@@ -68,17 +94,22 @@ class FallbackDecoder:
 
     def _needs_fallback(self, decoded: Decoded, ratio: float) -> bool:
         options = self._options
-        unsure = options.logprob_threshold is not None and decoded.avg_logprob < options.logprob_threshold
-        repetitive = (
-            options.compression_ratio_threshold is not None and ratio > options.compression_ratio_threshold
-        )
+        unsure = self._is_unsure(decoded)
         if (
             unsure
             and options.no_speech_threshold is not None
             and decoded.no_speech_prob > options.no_speech_threshold
         ):
             return False
-        return unsure or repetitive
+        return unsure or self._is_repetitive(ratio)
+
+    def _is_unsure(self, decoded: Decoded) -> bool:
+        threshold = self._options.logprob_threshold
+        return threshold is not None and decoded.avg_logprob < threshold
+
+    def _is_repetitive(self, ratio: float) -> bool:
+        threshold = self._options.compression_ratio_threshold
+        return threshold is not None and ratio > threshold
 
     def _is_silent(self, decoded: Decoded) -> bool:
         options = self._options

@@ -81,16 +81,17 @@ class WindowReader:
     """Gives the frames of one window after the other.
 
     A recording that fits one window counts as long as the window: its padding is decoded like audio when a pair of
-    timestamps ends before it, as transformers does with what its feature extractor has padded.
+    timestamps ends before it, as transformers does with what its feature extractor has padded. Not so without `padded`.
     """
 
-    def __init__(self, features: FeatureSource, n_frames: int) -> None:
+    def __init__(self, features: FeatureSource, n_frames: int, *, padded: bool = True) -> None:
         self._features = features
         self._n_frames = n_frames
+        self._counts_padding = features.is_single_window and padded
 
     def read(self, frame: int) -> tuple[Floats, int] | None:
         """The window at `frame` as [n_mels, n_frames] and how many of its frames count; None after the last window."""
-        if self._features.is_single_window:
+        if self._counts_padding:
             if frame >= self._n_frames:
                 return None
             return self._features.window(frame, self._n_frames)[0], self._n_frames - frame

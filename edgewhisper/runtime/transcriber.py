@@ -204,6 +204,8 @@ class Transcriber:
             return "one range is measured for all windows in dynamic INT8, so that texts would depend on each other"
         if options.temperatures[0] > 0:
             return "batches are decoded greedily, with temperature 0 first"
+        if options.window != "full":
+            return "windows of a batch are full ones"
         if not isinstance(options.speculate, str) or options.hypothesis is not None:
             return "nothing is guessed in batches"
         return None

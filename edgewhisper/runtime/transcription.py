@@ -15,6 +15,7 @@ from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
 from .prompt import Context, previous_text_limit, start_sequence
 from .protocols import CrossKV, Decoder, Encoder, FeatureSource, Floats
 from .rules import rules_for
+from .short_window import LEAST, frames_to_encode
 from .speculation.speculation import DraftSource, speculation_for
 from .vocabulary import Vocabulary
 
@@ -47,6 +48,7 @@ class Window:
         frames: how many of its frames count.
         prompt: the tokens before its text.
         log_mel: its frames, [n_mels, n_frames].
+        encoded: how many of its frames are encoded; fewer than all where a short window is enough.
         cross: its keys and values, tens of megabytes, where it was encoded before.
     """
 
@@ -54,6 +56,7 @@ class Window:
     frames: int
     prompt: tuple[int, ...]
     log_mel: Floats
+    encoded: int
     cross: CrossKV | None = None
 
 
@@ -105,8 +108,8 @@ class Transcription:
         self._features = features
         self._on_progress = on_progress
         self._statistics = statistics
-        self._reader = WindowReader(features, model.audio.n_frames)
-        self._decoder = FallbackDecoder(loop, model.vocabulary, options, statistics)
+        self._reader = WindowReader(features, model.audio.n_frames, padded=options.window == "full")
+        self._decoder = FallbackDecoder(loop, model.vocabulary, model.audio, options, statistics)
         self._context = Context(
             prompt,
             condition_on_previous_text=options.condition_on_previous_text,
@@ -152,7 +155,7 @@ class Transcription:
             return cross
         started = time.perf_counter()
         with self._model.lock:
-            cross = self._model.encoder.run(window.log_mel)
+            cross = self._model.encoder.run(window.log_mel[:, : window.encoded])
         self._statistics.encoder_seconds += time.perf_counter() - started
         return cross
 
@@ -194,8 +197,14 @@ class Transcription:
         self._statistics.feature_seconds += time.perf_counter() - started
         if features is None:
             return None
+        log_mel, frames = features
+        encoded = log_mel.shape[1]
+        if self._options.window == "auto":
+            if frame > 0 and frames * seconds_per_frame(self._model.audio) < LEAST:
+                return None
+            encoded = frames_to_encode(frames, self._model.audio)
         self._statistics.windows += 1
-        return Window(frame, features[1], self._prompt(), features[0])
+        return Window(frame, frames, self._prompt(), log_mel, encoded)
 
     def _prompt(self) -> tuple[int, ...]:
         previous = self._context.previous
@@ -204,7 +213,22 @@ class Transcription:
 
     def decode(self, window: Window) -> WindowText:
         """Decode a window."""
-        return self.decide(window, self.encode(window))
+        text = self._decode_short(window) if window.encoded < window.log_mel.shape[1] else None
+        return text or self.decide(window, self.encode(window))
+
+    def _decode_short(self, window: Window) -> WindowText | None:
+        """The text of a short window; None where it may be wrong, and the window is a full one from now on."""
+        cross = self.encode(window)
+        started = time.perf_counter()
+        with self._model.lock:
+            text = self._decoder.decode_short(cross, window.prompt, window.frames)
+            self._decoder.release()
+        self._statistics.decoder_seconds += time.perf_counter() - started
+        self._statistics.short_windows += 1
+        if text is None:
+            self._statistics.full_retries += 1
+            window.encoded = window.log_mel.shape[1]
+        return text
 
     def is_unsure(self, first: Decoded) -> bool:
         """Whether a window's text at the first temperature is to be decoded once more."""

@@ -14,6 +14,7 @@ from edgewhisper.runtime.decoding import Decoded, DecodingLoop
 from edgewhisper.runtime.fallback import FallbackDecoder, WindowText, compression_ratio
 from edgewhisper.runtime.options import DecodingOptions, Statistics
 from tests.scripted import (
+    AUDIO,
     END,
     ENGLISH,
     NO_SPEECH,
@@ -37,7 +38,11 @@ def decode(script: Script, options: DecodingOptions) -> tuple[WindowText, Statis
     loop = DecodingLoop(
         decoder, TOKENS, (), max_tokens=None, statistics=statistics, started=time.perf_counter()
     )
-    return FallbackDecoder(loop, VOCABULARY, options, statistics).decode(None, PROMPT), statistics, decoder
+    return (
+        FallbackDecoder(loop, VOCABULARY, AUDIO, options, statistics).decode(None, PROMPT),
+        statistics,
+        decoder,
+    )
 
 
 def with_no_speech(script: Script, logit: float) -> Script:
@@ -136,7 +141,7 @@ def test_decisions_are_those_of_openai_whisper(
 
     vocabulary: Any = SimpleNamespace(text=lambda tokens: texts[tokens])
     loop: Any = Loop()
-    window = FallbackDecoder(loop, vocabulary, options, Statistics()).decode(None, PROMPT)
+    window = FallbackDecoder(loop, vocabulary, AUDIO, options, Statistics()).decode(None, PROMPT)
 
     expected, dropped = openai_decision(attempts, temperatures, no_speech, options)
     assert (window.decoded.temperature, window.is_silent) == (expected, dropped)

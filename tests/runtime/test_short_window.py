@@ -1,0 +1,182 @@
+"""Windows as long as their speech: how long they are, and that text which looks wrong is written anew from the full window."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewhisper import DecodingOptions, Transcriber
+from edgewhisper.artifact import AudioSettings
+from edgewhisper.bench.scoring import error_rate
+from edgewhisper.errors import UsageError
+from edgewhisper.runtime.options import WINDOWS
+from edgewhisper.runtime.short_window import MARGIN, frames_to_encode, is_too_fast
+from edgewhisper.runtime.transcription import Model, Transcription
+from tests.conftest import BundledRecording
+from tests.scripted import (
+    AUDIO,
+    BEGIN,
+    DIMENSIONS,
+    END,
+    GERMAN,
+    START,
+    TOKENS,
+    VOCABULARY,
+    Floats,
+    Frames,
+    Script,
+    ScriptedDecoder,
+    ScriptedEncoder,
+    after_prompt,
+    row,
+    saying,
+    sure,
+)
+
+WHISPER = AudioSettings(n_mels=80, n_frames=3000)
+SHORT, FULL = 160, AUDIO.n_frames
+"""Frames that are encoded of a recording of 30 frames, and of any."""
+
+
+def transcribe(
+    script: Script, frames: int = 30, **options: Any
+) -> tuple[list[str], list[int], Transcription]:
+    """Texts, frames of each encoding, and the transcription."""
+    encoder = ScriptedEncoder()
+    model = Model(encoder, ScriptedDecoder(script), VOCABULARY, DIMENSIONS, TOKENS, AUDIO)
+    given: dict[str, Any] = {"language": "en", "timestamps": False, "window": "auto"}
+    chosen = DecodingOptions(**given | options)
+    transcription = Transcription(model, Frames(frames), chosen)
+    texts = [segment.text for segment in transcription.segments()]
+    return texts, [window.shape[1] for window in encoder.windows], transcription
+
+
+def failing_when_short(failure: Script) -> Script:
+    """Another script for short windows; full ones have the text w1 w2."""
+    right = saying(1, 2)
+    return lambda cross, prefix: (failure if cross.shape[1] < FULL else right)(cross, prefix)
+
+
+@given(frames=st.integers(1, 3000))
+def test_the_margin_stays_and_lengths_are_few(frames: int) -> None:
+    kept = frames_to_encode(frames, WHISPER)
+    assert kept == 3000 or (kept % 32 == 0 and kept >= frames + 100 * MARGIN)
+    assert kept < frames + 100 * MARGIN + 32 or kept == 3000
+    assert kept <= frames_to_encode(min(frames + 1, 3000), WHISPER)
+
+
+def test_three_seconds_are_a_seventh_of_a_window() -> None:
+    assert frames_to_encode(300, WHISPER) == 448
+
+
+def test_a_sure_text_of_a_short_window_stands() -> None:
+    texts, encoded, transcription = transcribe(saying(1, 2))
+    assert (texts, encoded) == ([" w1 w2"], [SHORT])
+    assert transcription.info.statistics.short_windows == 1
+    assert transcription.info.statistics.full_retries == 0
+
+
+def test_long_audio_and_full_windows_are_encoded_whole() -> None:
+    assert transcribe(saying(1, 2), frames=150)[1] == [FULL]
+    assert transcribe(saying(1, 2), window="full")[1] == [FULL]
+    assert transcribe(saying(1, 2), frames=230)[1] == [FULL, SHORT]
+
+
+def unsure(cross: Any, prefix: Sequence[int]) -> Floats:
+    return row((1, 1.0)) if len(after_prompt(tuple(prefix))) < 2 else row((END, 3.0))
+
+
+def endless(cross: Any, prefix: Sequence[int]) -> Floats:
+    return sure(1 + len(after_prompt(tuple(prefix))) % 3)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(unsure, id="unsure"),
+        pytest.param(endless, id="without an end"),
+        pytest.param(saying(*[1] * 30), id="repetitive"),
+        pytest.param(saying(*range(1, 20)), id="faster than anyone speaks"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"language": None}], ids=str)
+def test_a_text_that_looks_wrong_is_written_anew(failure: Script, options: dict[str, Any]) -> None:
+    def script(cross: Any, prefix: tuple[int, ...]) -> Floats:
+        if prefix == (START,) and options:
+            return row((GERMAN, 3.0))
+        return failing_when_short(failure)(cross, prefix)
+
+    texts, encoded, transcription = transcribe(script, **options)
+    assert (texts, encoded) == ([" w1 w2"], [SHORT, FULL])
+    statistics = transcription.info.statistics
+    assert (statistics.windows, statistics.short_windows, statistics.full_retries) == (1, 1, 1)
+
+
+def test_a_full_window_that_stays_unsure_falls_back_as_usual() -> None:
+    _, encoded, transcription = transcribe(unsure, temperature=(0.0, 0.5))
+    assert encoded == [SHORT, FULL]
+    assert transcription.info.statistics.fallbacks == 1
+
+
+def test_what_is_left_after_the_last_word_is_no_window() -> None:
+    """A pair of timestamps 0.1 s before the end; a full window would go on from there."""
+    script = saying(BEGIN, 1, BEGIN + 10, BEGIN + 10)
+    texts, encoded, transcription = transcribe(script, timestamps=True)
+    assert (texts, encoded) == ([" w1"], [SHORT])
+    assert transcription.info.processed == pytest.approx(0.2)
+
+
+def test_speed_limits() -> None:
+    assert not is_too_fast(8, 1, WHISPER)
+    assert not is_too_fast(60, 300, WHISPER)
+    assert is_too_fast(70, 300, WHISPER)
+
+
+def test_recordings_keep_their_text(demo_artifact: Path, recordings: Sequence[BundledRecording]) -> None:
+    """The bundled model's, with its real graphs: no more words wrong than from full windows, and nothing said on silence."""
+    transcriber = Transcriber(demo_artifact)
+    recordings = [recording for recording in recordings if recording.group != "long"]
+    wrong = {}
+    for window in WINDOWS:
+        options = DecodingOptions(window=window)
+        short, texts = 0, []
+        for recording in recordings:
+            segments, info = transcriber.transcribe(recording.path, options)
+            texts.append("".join(segment.text for segment in segments))
+            short += info.statistics.short_windows
+        assert not any(text for text, item in zip(texts, recordings, strict=True) if item.group == "blank")
+        wrong[window] = error_rate([item.text for item in recordings], texts).wer
+        assert (short > 20) == (window == "auto")
+    assert wrong["auto"] <= wrong["full"] + 0.005
+
+
+def test_the_full_window_is_the_last_word(
+    demo_artifact: Path, recordings: Sequence[BundledRecording]
+) -> None:
+    """With real graphs: where a text has no end, that of the full window stands."""
+    transcriber = Transcriber(demo_artifact)
+    for recording in recordings[:3]:
+        texts = {}
+        for window in WINDOWS:
+            segments, info = transcriber.transcribe(
+                recording.path, DecodingOptions(window=window, max_tokens=3, temperature=0.0)
+            )
+            texts[window] = [segment.tokens for segment in segments]
+            assert info.statistics.full_retries == (window == "auto")
+        assert texts["auto"] == texts["full"]
+
+
+def test_batches_have_full_windows(demo_artifact: Path) -> None:
+    with pytest.raises(UsageError, match="windows of a batch are full ones"):
+        Transcriber(demo_artifact).transcribe_batch(
+            [np.zeros(1600, np.float32)], DecodingOptions(window="auto"), batch=2
+        )
+
+
+def test_unknown_windows_are_refused() -> None:
+    with pytest.raises(UsageError, match="window 'short' is not valid; give full or auto"):
+        DecodingOptions(window="short")  # type: ignore[arg-type]
