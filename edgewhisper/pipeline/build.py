@@ -20,7 +20,7 @@ from .assistant import convert_assistant, count_assistant_steps, export_assistan
 from .conversion import Conversion, compares_text, convert, count_steps
 from .draft_choice import choose_draft
 from .measurements import ConvolutionTime, Measurements, Pruning, write_measurements
-from .memory_limit import fit_memory
+from .memory_limit import DraftSize, MemoryNeed, fit_memory
 from .options import BuildOptions, Plan, make_plan, recorded_options
 from .output_folder import check_replaceable, check_space, disk_errors, scratch_folder
 from .parity import ParityReport, require_parity
@@ -98,7 +98,8 @@ def build(
             whole.mkdir()
             original = export_source(checkpoint, whole, "fused")
         checkpoint, pruning = _prune(checkpoint, choice, options, scratch, steps)
-        plan = fit_memory(plan, options, checkpoint.dimensions)
+        need = MemoryNeed(checkpoint.dimensions, DraftSize.of_choice(chosen))
+        plan = fit_memory(plan, options, need)
         steps.total = 3 + 2 * parity + _pruning_steps(options) + count_steps(plan, options) + of_assistant
         with steps("write the graphs"):
             source = export_source(checkpoint, scratch, options.ops, chosen.draft if chosen else None)
@@ -117,7 +118,7 @@ def build(
                 require_parity(report)
         del checkpoint, chosen  # so that their memory is free when the graphs are loaded
         gc.collect()
-        _finish(source, plan, options, Checks(report, pruning, original), folder, steps, assistant)
+        _finish(source, plan, options, Checks(report, pruning, original), folder, steps, need, assistant)
     return output
 
 
@@ -160,13 +161,14 @@ def quantize(
     with steps("read the artifact"):
         source = artifact_source(Path(artifact))
     options = replace(options, draft=source.draft)
-    plan = fit_memory(plan, options, source.dimensions)
+    need = MemoryNeed(source.dimensions, DraftSize.of_graphs(source.graphs))
+    plan = fit_memory(plan, options, need)
     _check_conversion(source, plan, options, artifact)
     steps.total = 2 + count_steps(plan, options)
     weights = sum(info.stat().st_size for info in source.folder.iterdir() if info.is_file())
     check_space(output, weights)
     with disk_errors(output), atomic_folder(output) as folder:
-        _finish(source, plan, options, Checks(), folder, steps)
+        _finish(source, plan, options, Checks(), folder, steps, need)
     return output
 
 
@@ -274,10 +276,11 @@ def _finish(
     checks: Checks,
     folder: Path,
     steps: Steps,
+    need: MemoryNeed,
     assistant: Source | None = None,
 ) -> None:
     """From the fp32 graphs to a complete artifact in `folder`."""
-    conversion = convert(source, plan, options, folder, steps, original=checks.original)
+    conversion = convert(source, plan, options, folder, steps, need, original=checks.original)
     graphs = dict(conversion.graphs)
     if assistant is not None:
         graphs |= convert_assistant(assistant, conversion, options, folder, steps)

@@ -23,7 +23,7 @@ from .gate import (
     require_pruned_text,
 )
 from .layer_gate import compare_layers
-from .memory_limit import require_fit
+from .memory_limit import MemoryNeed, require_fit
 from .options import BuildOptions, Plan, needs_statistics
 from .output_folder import scratch_folder
 from .passes import Converted, Observed, convert_graphs, values_to_observe
@@ -59,6 +59,7 @@ def convert(
     options: BuildOptions,
     folder: Path,
     steps: Steps,
+    need: MemoryNeed,
     *,
     original: Source | None = None,
 ) -> Conversion:
@@ -70,6 +71,7 @@ def convert(
         options: what the passes and the gate are asked for.
         folder: where the graphs go.
         steps: told of each step.
+        need: what the memory limit is compared with.
         original: the fp32 graphs before pruning, with which the text is compared; None: `source`.
 
     Raises:
@@ -104,7 +106,7 @@ def convert(
                 gate, refusal = _judge(source, here, place, compared, texts, steps, _again(refusals))
             if refusal is not None:
                 plan, refusal = next_plan(plan, refusal, options.on_loss)
-                require_fit(plan, options, source.dimensions)
+                require_fit(plan, options, need)
                 refusals = (*refusals, refusal)
                 continue
         if refusals:

@@ -6,7 +6,7 @@ of whole processes (`edgewhisper transcribe`, one window of 30 s, two threads); 
 
 import math
 
-from edgewhisper.artifact import DRAFT, DRAFT_ENCODER, HEADS, Manifest, ModelDimensions
+from edgewhisper.artifact import DRAFT, DRAFT_ENCODER, HEADS, GraphInfo, Manifest, ModelDimensions
 from edgewhisper.errors import UsageError
 
 # Bytes of a weight in memory. A processor computes fp16 in fp32; blocks of 32 carry a scale, and their sum once packed.
@@ -30,7 +30,14 @@ def transcription_memory(
     dimensions: ModelDimensions, encoder_precision: str, decoder_precision: str, low_memory: bool
 ) -> int:
     """The peak of resident memory while one recording is transcribed on a processor, in bytes; within about a tenth."""
-    dims = dimensions
+    running, decoder = _model_memory(dimensions, encoder_precision, decoder_precision, low_memory)
+    return round(max(_FLOOR + running, _LOADING_FLOOR + _LOADING_WEIGHTS * decoder))
+
+
+def _model_memory(
+    dims: ModelDimensions, encoder_precision: str, decoder_precision: str, low_memory: bool
+) -> tuple[float, float]:
+    """Bytes that a model takes while it runs, and those of its decoder's weights."""
     width, positions = dims.d_model, dims.max_source_positions
     attention, cross = 4 * width**2, 2 * width**2
     encoder = dims.encoder_layers * (attention + 2 * width * dims.encoder_ffn)
@@ -44,9 +51,7 @@ def transcription_memory(
         positions * (1 if decoder_precision in _INT8_CROSS_KV else 4) + dims.max_target_positions * 4
     )
     activations = positions * width * 4 * (_ACTIVATIONS_LOW if low_memory else _ACTIVATIONS)
-    running = _FLOOR + encoder_bytes + decoder_bytes + caches + activations
-    loading = _LOADING_FLOOR + _LOADING_WEIGHTS * decoder_bytes
-    return round(max(running, loading))
+    return encoder_bytes + decoder_bytes + caches + activations, decoder_bytes
 
 
 def draft_memory(manifest: Manifest) -> int:
@@ -56,16 +61,39 @@ def draft_memory(manifest: Manifest) -> int:
         return 0
     if DRAFT_ENCODER in manifest.graphs:
         return _assistant_memory(manifest)
-    dims, layers = manifest.dimensions, sum("_key_cross_" in info.name for info in graph.inputs)
-    width, feed_forward = dims.d_model, 2 * dims.d_model * dims.decoder_ffn
-    cache = 0
-    if graph.kind == HEADS:
+    tokens = len(graph.head_tokens or ())
+    return distilled_memory(graph.kind, draft_layers(graph), tokens, manifest.dimensions, graph.precision)
+
+
+def draft_layers(graph: GraphInfo) -> int:
+    """How many layers a draft's graph has, heads aside: each reads keys and values of the encoder's."""
+    return sum("_key_cross_" in info.name for info in graph.inputs)
+
+
+def distilled_memory(kind: str, layers: int, tokens: int, dimensions: ModelDimensions, precision: str) -> int:
+    """What a draft without an encoder takes in a precision, in bytes.
+
+    Args:
+        kind: its graph's.
+        layers: of a graph that is not heads.
+        tokens: that it scores.
+        dimensions: the main model's.
+        precision: of the draft.
+    """
+    dims, width, cache = dimensions, dimensions.d_model, 0
+    feed_forward = 2 * width * dims.decoder_ffn
+    if kind == HEADS:
         weights = 4 * width**2 + feed_forward // 2
     else:
         weights = layers * (6 * width**2 + feed_forward)
         cache = layers * 2 * width * dims.max_target_positions * 4
-    weights += len(graph.head_tokens or ()) * width
-    return round(weights * _WEIGHT_BYTES.get(graph.precision, 4.0)) + cache
+    weights += tokens * width
+    return round(weights * _WEIGHT_BYTES.get(precision, 4.0)) + cache
+
+
+def model_memory(dimensions: ModelDimensions, encoder_precision: str, decoder_precision: str) -> int:
+    """What a whole model takes beside another one, in bytes: weights, caches and activations."""
+    return round(_model_memory(dimensions, encoder_precision, decoder_precision, low_memory=False)[0])
 
 
 def _assistant_memory(manifest: Manifest) -> int:

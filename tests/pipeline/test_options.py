@@ -1,5 +1,6 @@
 """Options of a build: what they mean together, and what is refused in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewhisper.errors import UsageError
-from edgewhisper.pipeline.memory_limit import fit_memory
+from edgewhisper.pipeline.memory_limit import DraftSize, MemoryNeed, fit_memory
 from edgewhisper.pipeline.options import PRECISIONS, BuildOptions, Plan, Precision, make_plan, safer
 from edgewhisper.runtime.memory_budget import transcription_memory
 from edgewhisper.runtime.processor import host_target
@@ -153,7 +154,7 @@ def memory(encoder: Precision, decoder: Precision, *, low: bool = False) -> int:
 
 def test_fp32_stays_where_it_fits() -> None:
     plan = make_plan(BuildOptions())
-    assert fit_memory(plan, BuildOptions(max_ram=memory("fp32", "fp32")), SMALL) == plan
+    assert fit_memory(plan, BuildOptions(max_ram=memory("fp32", "fp32")), MemoryNeed(SMALL)) == plan
 
 
 @given(st.integers(1, 2 * memory("fp32", "fp32")))
@@ -166,9 +167,9 @@ def test_what_is_chosen_fits_and_nothing_is_refused_that_would(limit: int) -> No
     plan, options = make_plan(BuildOptions()), BuildOptions(max_ram=limit)
     if all(memory(*pair, low=True) > limit for pair in candidates[1:]) and memory(*candidates[0]) > limit:
         with pytest.raises(UsageError, match="take a smaller model"):
-            fit_memory(plan, options, SMALL)
+            fit_memory(plan, options, MemoryNeed(SMALL))
     else:
-        fitting = fit_memory(plan, options, SMALL)
+        fitting = fit_memory(plan, options, MemoryNeed(SMALL))
         assert memory(fitting.encoder, fitting.decoder, low=True) <= limit
 
 
@@ -179,12 +180,27 @@ def test_a_precision_that_was_asked_for_is_kept_or_refused(asked: dict[str, Any]
     options = BuildOptions(**asked, max_ram=1_000_000)
     (precision,) = asked.values()
     with pytest.raises(UsageError, match=rf"1 MB: a transcription needs about .*decoder in {precision}"):
-        fit_memory(make_plan(options), options, SMALL)
+        fit_memory(make_plan(options), options, MemoryNeed(SMALL))
 
 
 def test_an_option_that_the_chosen_precision_does_not_read_is_refused() -> None:
     options = BuildOptions(max_ram=10**9, block_size=16)
     with pytest.raises(UsageError, match="--block-size is for precisions int8-weight and int4"):
-        fit_memory(make_plan(options), options, SMALL)
+        fit_memory(make_plan(options), options, MemoryNeed(SMALL))
     options = BuildOptions(max_ram=memory("int8-dynamic", "int4", low=True), block_size=16)
-    assert fit_memory(make_plan(options), options, SMALL).decoder == "int4"
+    assert fit_memory(make_plan(options), options, MemoryNeed(SMALL)).decoder == "int4"
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [DraftSize("heads", 1, 500), DraftSize("step", 2, 500), DraftSize(assistant=SMALL)],
+    ids=["heads", "shared", "assistant"],
+)
+def test_a_draft_counts(draft: DraftSize) -> None:
+    plan, alone = make_plan(BuildOptions(precision="int8")), MemoryNeed(SMALL)
+    limit, need = alone.of(plan), MemoryNeed(SMALL, draft)
+    options = BuildOptions(precision="int8", max_ram=limit)
+    assert fit_memory(plan, options, alone) == plan
+    with pytest.raises(UsageError, match=r"needs about .*; leave out --draft, or take a smaller model"):
+        fit_memory(plan, options, need)
+    assert fit_memory(plan, replace(options, max_ram=need.of(plan)), need) == plan
