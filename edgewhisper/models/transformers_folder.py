@@ -25,6 +25,8 @@ from .stored_tensors import LazyTensors, StoredTensor
 from .tokenizer import read_tokenizer_json, write_tokenizer_json
 
 RANDOM_WEIGHTS_KEY = "edgewhisper_random_weights"
+SHORT_WINDOWS_KEY = "edgewhisper_short_windows"
+"""True where error rates with windows as long as their speech were measured; see docs/usage.md."""
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _OUTPUT_HEAD = "proj_out.weight"
@@ -66,6 +68,7 @@ def read_transformers_folder(
             checkpoint_sha256=tensors_sha256(tensors),
             licence=licence,
             random_weights=config.get(RANDOM_WEIGHTS_KEY) is True,
+            short_windows=config.get(SHORT_WINDOWS_KEY) is True,
         ),
         dimensions=dimensions,
         token_ids=read_token_ids(folder, config, vocabulary),

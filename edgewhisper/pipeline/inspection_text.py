@@ -44,6 +44,7 @@ def _model_lines(manifest: Manifest) -> Lines:
     weights = (
         "random, for measurements only" if model.random_weights else f"sha256 {model.checkpoint_sha256[:16]}"
     )
+    measured = "measured" if model.short_windows else "not measured"
     seconds = manifest.audio.n_frames * manifest.audio.hop_length / manifest.audio.sample_rate
     return [
         ("model", f"{model.name} from {model.source}, licence {model.licence or 'not stated'}"),
@@ -53,7 +54,10 @@ def _model_lines(manifest: Manifest) -> Lines:
             "decoder",
             f"{dims.decoder_layers} layers, {dims.decoder_heads} heads, at most {dims.max_target_positions} tokens",
         ),
-        ("audio", f"{dims.n_mels} mel bins, windows of {seconds:g} s"),
+        (
+            "audio",
+            f"{dims.n_mels} mel bins, windows of {seconds:g} s; error rates with shorter ones {measured}",
+        ),
         ("size", _size(sum(info.size for info in manifest.files))),
         ("format", f"{manifest.format_version}, target {build.target}"),
         ("options", ", ".join(f"{key} {value}" for key, value in sorted(build.options.items()))),
