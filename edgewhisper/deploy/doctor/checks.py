@@ -66,7 +66,6 @@ PROBLEMS: Mapping[str, tuple[Status, str]] = {
     "artifact-fails": ("failed", "build the artifact again, and look at the other lines"),
     "disturbed": ("warning", "other programs took processor time while it was measured; end them and measure again"),
     "slower-than-speech": ("warning", "take a smaller model, or an artifact with a smaller precision"),
-    "not-measured": ("warning", "look at the other lines; without figures nothing is recommended"),
     "no-model-fits": ("failed", "no model fits this device: it needs more memory"),
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ class Engine:
     """What became of the packages.
 
     Attributes:
-        version: of ONNX Runtime; "" where it does not load.
+        version: of ONNX Runtime, also where it does not load; "" where it is not installed.
         rates: of its matrix products; None where it does not compute.
         checks: what there is to say.
     """
@@ -108,7 +108,7 @@ def try_engine(
     threads = host.cores.threads
     outcome = run_forked(work or (lambda reporter: _load_all(reporter, threads, free_memory)), _TIMEOUT)
     versions = dict(outcome.values.get("version", []))
-    version = versions.get(_ENGINE, "")
+    version = versions.get(_ENGINE) or _installed(_ENGINE)
     checks = [_package(name, text) for name, text in outcome.values.get("failure", [])]
     if outcome.ending != "done":
         checks.append(_ended(outcome, versions))
@@ -116,7 +116,8 @@ def try_engine(
         text = ", ".join(f"{name} {found}" for name, found in versions.items() if name != _ENGINE)
         checks.append(fine("packages", f"{text} load"))
     if version:
-        checks += check_version(version, host.processor, manifest)
+        known = check_version(version, host.processor, manifest)
+        checks += known if _ENGINE in versions else [check for check in known if check.problem]
     rates = outcome.first("rates")
     return Engine(version, Rates(*rates) if rates else None, tuple(checks))
 
@@ -129,7 +130,7 @@ def _load_all(reporter: Reporter, threads: int, free_memory: int) -> None:
         try:
             module = onnxruntime() if name == _ENGINE else importlib.import_module(name)
         except (ImportError, OSError, MissingDependencyError) as error:
-            reporter.found("failure", (name, _reason(error)))
+            reporter.found("failure", (name, _reason(name, error)))
             missing = True
         else:
             reporter.found("version", (name, _version(module, name)))
@@ -142,20 +143,23 @@ def _load_all(reporter: Reporter, threads: int, free_memory: int) -> None:
 
 def _version(module: Any, name: str) -> str:
     found = getattr(module, "__version__", None)
-    if isinstance(found, str):
-        return found
+    return found if isinstance(found, str) else _installed(name)
+
+
+def _installed(package: str) -> str:
+    """The version that a package's metadata tell without loading it; "" where there are none."""
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"
-
-
-def _reason(error: Exception) -> str:
-    """One line; "" where the package is not there at all."""
-    cause = error.__context__ if isinstance(error, MissingDependencyError) else error
-    if isinstance(cause, ModuleNotFoundError):
         return ""
-    return " ".join(str(cause or error).split())
+
+
+def _reason(name: str, error: Exception) -> str:
+    """One line; "" where the package is not there at all."""
+    cause = error.__cause__ if isinstance(error, MissingDependencyError) else error
+    if isinstance(cause, ModuleNotFoundError) and cause.name == name:
+        return ""
+    return " ".join(str(cause).split())
 
 
 def _package(name: str, reason: str) -> Check:
@@ -169,17 +173,9 @@ def _ended(outcome: Outcome, versions: dict[str, str]) -> Check:
     if outcome.step == _COMPUTING:
         doing = f"ONNX Runtime {versions.get(_ENGINE, '')}: a matrix product"
     else:
-        doing = f"loading {_named(outcome.step)}"
+        doing = f"loading {outcome.step} {_installed(outcome.step)}".rstrip()
     about = "packages" if outcome.step in _PACKAGES else "ONNX Runtime"
     return ended(outcome, about, doing)
-
-
-def _named(package: str) -> str:
-    """A package with its version, which its metadata tell without loading it."""
-    try:
-        return f"{package} {importlib.metadata.version(package)}"
-    except importlib.metadata.PackageNotFoundError:
-        return package
 
 
 def ended(outcome: Outcome, about: str, doing: str) -> Check:

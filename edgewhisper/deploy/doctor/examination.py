@@ -88,6 +88,8 @@ def _try_artifact(
     checks = []
     if all(check.problem != "draft-unusable" for check in examined.checks):
         checks += [problem("draft-unusable", "artifact", warning) for warning in measured.warnings]
+    if host.processor.emulated:
+        return use, checks  # whose times say nothing
     if not measured.counts:
         checks.append(
             problem("disturbed", "speed", f"waited {measured.disturbed:.0%} of the time for a processor")

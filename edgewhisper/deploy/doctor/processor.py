@@ -25,7 +25,7 @@ def features(host: Host) -> tuple[str, ...]:
 def check_processor(host: Host) -> list[Check]:
     """Whether ONNX Runtime has a build for it, and what it can do."""
     found = host.processor
-    what = f"{found.name or 'unknown'}, {found.architecture}"
+    what = f"{found.name or ('emulated' if found.emulated else 'unknown')}, {found.architecture}"
     what += f", {', '.join(features(host))}" if features(host) else ""
     if host.bits == 32:
         # A 32-bit program is told armv8l by the kernel of a 64-bit processor.

@@ -28,9 +28,12 @@ def _use(use: Choice) -> list[str]:
         f"use      {use.model}, {use.precision}, for {use.target}, {options}",
         f"because  {use.why}",
     ]
-    if (found := use.expected) is not None:
-        lines.append(f"expect   {_expected(found)}")
-    return lines
+    if (found := use.expected) is None:
+        return lines
+    if found.how == "estimated":
+        build = f"edgewhisper build {use.model} -o artifacts/{use.model} --precision {use.precision} --target {use.target}"
+        lines.append(f"build    {build} (on a computer)")
+    return [*lines, f"expect   {_expected(found)}"]
 
 
 def _expected(found: Expected) -> str:

@@ -5,6 +5,7 @@ as it goes, so that the parent knows where it ended, be it by an illegal instruc
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import select
@@ -81,8 +82,10 @@ def run_forked(work: Callable[[Reporter], None], timeout: float) -> Outcome:
         timeout: seconds after which the child is killed.
 
     Raises:
-        EdgeWhisperError: no process can be made.
+        EdgeWhisperError: no process can be made, or this is not Linux or macOS.
     """
+    if not hasattr(os, "fork"):
+        raise EdgeWhisperError("this system cannot fork a process; the doctor is for Linux")
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -111,6 +114,7 @@ def _be_child(work: Callable[[Reporter], None], reading: int, writing: int) -> N
     code = 1
     try:
         os.close(reading)
+        faulthandler.disable()  # the parent tells of crashes
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         with contextlib.suppress(ImportError, ValueError, OSError):
