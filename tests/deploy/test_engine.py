@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from edgewhisper.artifact import Manifest
 from edgewhisper.deploy.doctor.engine import Engine, check_version, find_flaw, try_engine, version_numbers
-from edgewhisper.deploy.doctor.host import this_host
+from edgewhisper.deploy.doctor.host import Host, this_host
 from edgewhisper.deploy.doctor.products import product_graph
 from edgewhisper.runtime.cpuinfo import CpuInfo
 from tests.deploy.crashes import needs_illegal_instruction
+from tests.deploy.trees import PI_4 as CPUINFO
+from tests.deploy.trees import meminfo, raspberry_pi
 from tests.small_artifacts import sound_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,19 @@ def test_a_package_that_ends_with_an_illegal_instruction_is_named(
     assert f"loading {package}" in engine.checks[0].found
     assert "SIGILL" in engine.checks[0].found
     assert not engine.works
+
+
+@needs_illegal_instruction
+def test_a_crash_of_a_version_that_is_known_for_it_is_told_as_such(
+    installed: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed("onnxruntime", "from tests.deploy.crashes import illegal_instruction; illegal_instruction()")
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "1.21.0")
+    pi_4 = Host(raspberry_pi(tmp_path / "pi", CPUINFO, "Raspberry Pi 4", meminfo(3792, 3400)), "aarch64", 64)
+    engine = try_engine(pi_4, FREE, None)
+    assert problems(engine) == ["illegal-instruction", "onnxruntime-broken"]
+    assert engine.version == "1.21.0"
+    assert "loading onnxruntime 1.21.0" in engine.checks[0].found
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "soundfile"])

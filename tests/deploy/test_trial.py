@@ -98,8 +98,12 @@ def test_an_exit_behind_pythons_back_is_told() -> None:
 
 
 def test_a_child_that_does_not_end_is_killed() -> None:
+    def work(reporter: Reporter) -> None:
+        reporter.begin("waiting")
+        time.sleep(60)
+
     started = time.monotonic()
-    outcome = run_forked(lambda reporter: (reporter.begin("waiting"), time.sleep(60))[0], 0.3)
+    outcome = run_forked(work, 0.3)
     assert (outcome.ending, outcome.step) == ("timeout", "waiting")
     assert time.monotonic() - started < 10
 

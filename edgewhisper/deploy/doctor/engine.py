@@ -24,6 +24,7 @@ _ENGINE = "onnxruntime"
 _COMPUTING = "computing"
 _TIMEOUT = 180.0  # seconds: an emulated processor takes long
 _LEAST = (1, 24, 4)
+_QUOTED = 300  # characters of others' messages
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,13 @@ def _installed(package: str) -> str:
         return ""
 
 
-def _reason(name: str, error: Exception) -> str:
+def _reason(name: str, error: BaseException) -> str:
     """One line; "" where the package is not there at all."""
-    cause = error.__cause__ if isinstance(error, MissingDependencyError) else error
-    if isinstance(cause, ModuleNotFoundError) and cause.name == name:
+    while error.__cause__ is not None:  # NumPy wraps the reason in a page of advice
+        error = error.__cause__
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
         return ""
-    return " ".join(str(cause).split())
+    return " ".join(str(error).split())[:_QUOTED]
 
 
 def _package(name: str, reason: str) -> Check:
@@ -192,7 +194,7 @@ def check_version(version: str, processor: CpuInfo, manifest: Manifest | None) -
     graphs = manifest.graphs.values() if manifest else ()
     flaw = find_flaw(version)
     if flaw is not None and flaw.harms(processor, frozenset(graph.precision for graph in graphs)):
-        checks.append(problem("onnxruntime-broken", about, f"{version} {flaw.what}, as this is"))
+        checks.append(problem("onnxruntime-broken", about, f"{version} {flaw.what}"))
     elif flaw is not None:
         checks.append(problem("onnxruntime-flawed", about, f"{version} {flaw.what}; here it does no harm"))
     elif version_numbers(version) < _LEAST:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +98,10 @@ def check_state() -> list[Check]:
     folder = state_folder()
     if folder is None:
         return [problem("state-not-kept", "state", "no home folder, and no EDGEWHISPER_STATE")]
-    nearest = folder if os.path.exists(folder) else _nearest(folder)
-    if not os.path.isdir(nearest) or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=folder if os.path.exists(folder) else _nearest(folder)):
+            pass
+    except OSError:
         return [problem("state-not-kept", "state", f"{folder} cannot be written")]
     return [fine("state", f"kept in {folder}")]
 
