@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgewhisper.deploy.doctor.trial import Outcome, Reporter, run_forked
-from edgewhisper.errors import ProviderError
+from edgewhisper.errors import EdgeWhisperError, ProviderError
 from tests.deploy.crashes import illegal_instruction, needs_illegal_instruction
 
 
@@ -132,3 +132,12 @@ def test_no_file_stays_open() -> None:
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     run_forked(lambda _: None, 30)
     assert (len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0) == before
+
+
+def test_a_system_that_gives_no_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(EdgeWhisperError, match=r"Cannot allocate memory\); end other programs"):
+        run_forked(lambda _: None, 30)

@@ -89,27 +89,34 @@ def run_forked(work: Callable[[Reporter], None], timeout: float) -> Outcome:
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    # An interrupt waits until there is someone who ends the child.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        try:
+            child = _fork()
+            if child == 0:
+                _be_child(work, reading, writing, mask)
+        finally:
+            os.close(writing)
+        return _follow(child, reading, time.monotonic() + timeout, mask)
+    finally:
+        os.close(reading)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _fork() -> int:
     try:
         with warnings.catch_warnings():
             # Python warns where the parent has threads. The child takes no lock of theirs: it works with what it loads itself.
             warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+            return os.fork()
     except OSError as error:
-        os.close(reading)
-        os.close(writing)
         raise EdgeWhisperError(
-            f"cannot make a process ({error.strerror}); end other programs and try again"
+            f"no process can be made ({error.strerror}); end other programs and try again"
         ) from None
-    if child == 0:
-        _be_child(work, reading, writing)
-    os.close(writing)
-    try:
-        return _follow(child, reading, time.monotonic() + timeout)
-    finally:
-        os.close(reading)
 
 
-def _be_child(work: Callable[[Reporter], None], reading: int, writing: int) -> None:
+def _be_child(work: Callable[[Reporter], None], reading: int, writing: int, mask: set[int]) -> None:
     """Never returns: nothing of the parent's (handlers, buffers, tests) may run twice."""
     code = 1
     try:
@@ -123,6 +130,7 @@ def _be_child(work: Callable[[Reporter], None], reading: int, writing: int) -> N
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no core file
         reporter = Reporter(writing)
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             work(reporter)
             code = 0
         except BaseException as error:
@@ -138,9 +146,10 @@ def _describe(error: BaseException) -> str:
     return text if isinstance(error, EdgeWhisperError) else f"{type(error).__name__}: {text}"
 
 
-def _follow(child: int, reading: int, deadline: float) -> Outcome:
+def _follow(child: int, reading: int, deadline: float, mask: set[int]) -> Outcome:
     outcome, rest, printed, timed_out = Outcome(), b"", "", False
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         while data := _read(reading, deadline):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
