@@ -53,8 +53,9 @@ def engine() -> Engine:
 
 @pytest.fixture
 def known_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The packages are looked at once for all tests that are about something else."""
+    """The packages are looked at once for all tests that are about something else, and one window says enough."""
     monkeypatch.setattr(examination, "try_engine", lambda *_: engine)
+    monkeypatch.setattr(measurement, "_MOST_WINDOWS", 1)
 
 
 @pytest.fixture
@@ -87,6 +88,7 @@ def test_an_artifact_is_measured(demo_artifact: Path) -> None:
     assert "every checksum is right" in format_report(report)
 
 
+@pytest.mark.usefixtures("known_engine")
 def test_without_an_artifact_a_model_is_recommended() -> None:
     report = examine(this_host())
     assert report.works
@@ -121,8 +123,8 @@ def test_a_pi_zero_2_with_too_little_memory_does_not_work(tmp_path: Path, demo_a
 
 
 @pytest.mark.usefixtures("known_engine")
-def test_a_32_bit_userland_does_not_work(demo_artifact: Path) -> None:
-    report = examine(replace(this_host(), bits=32), demo_artifact, seconds=0)
+def test_a_32_bit_userland_does_not_work() -> None:
+    report = examine(replace(this_host(), bits=32))
     assert not report.works
     assert "32-bit-userland" in problems(report)
 
@@ -222,11 +224,18 @@ def test_slow_and_disturbed_measurements_are_warned_of(
     assert {"disturbed", "slower-than-speech"} <= {check.problem for check in report.checks}
 
 
-@pytest.mark.usefixtures("known_engine")
-def test_the_command_prints_a_table_and_exits_0(
-    command: Command, demo_artifact: Path, monkeypatch: pytest.MonkeyPatch
+def test_estimates_that_others_disturbed_are_warned_of(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurement, "_MOST_WINDOWS", 1)
+    assert engine.rates is not None
+    for disturbed, said in ((0.0, False), (0.5, True)):
+        found = replace(engine, disturbed=disturbed)
+        monkeypatch.setattr(examination, "try_engine", lambda *_, found=found: found)
+        assert ("disturbed" in {check.problem for check in examine(this_host()).checks}) is said
+
+
+@pytest.mark.usefixtures("known_engine")
+def test_the_command_prints_a_table_and_exits_0(command: Command, demo_artifact: Path) -> None:
     outcome = command("doctor", "-a", demo_artifact)
     assert outcome.code == 0
     lines = outcome.out.splitlines()
@@ -251,6 +260,7 @@ def test_a_wrong_usage_exits_2(command: Command, arguments: tuple[str, ...]) -> 
     command("doctor", *arguments).assert_refused(2)
 
 
+@pytest.mark.usefixtures("known_engine")
 def test_json_is_as_its_page_says(command: Command, tmp_path: Path) -> None:
     outcome = command("doctor", "--json")
     content: dict[str, Any] = json.loads(outcome.out)

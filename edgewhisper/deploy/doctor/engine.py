@@ -10,6 +10,7 @@ from typing import Any
 
 from edgewhisper.artifact import Manifest
 from edgewhisper.errors import MissingDependencyError
+from edgewhisper.runtime.contention import timed
 from edgewhisper.runtime.cpuinfo import CpuInfo
 from edgewhisper.runtime.onnxruntime_import import onnxruntime
 
@@ -79,11 +80,13 @@ class Engine:
     Attributes:
         version: of ONNX Runtime, also where it does not load; "" where it is not installed.
         rates: of its matrix products; None where it does not compute.
+        disturbed: share of the time that others took from them.
         checks: what there is to say.
     """
 
     version: str
     rates: Rates | None
+    disturbed: float
     checks: tuple[Check, ...]
 
     @property
@@ -120,7 +123,7 @@ def try_engine(
         known = check_version(version, host.processor, manifest)
         checks += known if _ENGINE in versions else [check for check in known if check.problem]
     rates = outcome.first("rates")
-    return Engine(version, Rates(*rates) if rates else None, tuple(checks))
+    return Engine(version, Rates(*rates) if rates else None, outcome.first("disturbed") or 0.0, tuple(checks))
 
 
 def _load_all(reporter: Reporter, threads: int, free_memory: int) -> None:
@@ -138,8 +141,10 @@ def _load_all(reporter: Reporter, threads: int, free_memory: int) -> None:
     if missing:
         return
     reporter.begin(_COMPUTING)
-    rates = measure_rates(threads, free_memory)
+    with timed() as timing:
+        rates = measure_rates(threads, free_memory)
     reporter.found("rates", (rates.int8, rates.fp32, rates.bandwidth))
+    reporter.found("disturbed", timing.disturbance)
 
 
 def _version(module: Any, name: str) -> str:

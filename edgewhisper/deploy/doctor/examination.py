@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgewhisper import __version__
+from edgewhisper.runtime.contention import TOLERATED
 from edgewhisper.runtime.sensors import temperature
 
 from .artifact import Examined, examine_artifact
@@ -88,21 +89,7 @@ def _try_artifact(
     checks = []
     if all(check.problem != "draft-unusable" for check in examined.checks):
         checks += [problem("draft-unusable", "artifact", warning) for warning in measured.warnings]
-    if host.processor.emulated:
-        return use, checks  # whose times say nothing
-    if not measured.counts:
-        checks.append(
-            problem("disturbed", "speed", f"waited {measured.disturbed:.0%} of the time for a processor")
-        )
-    if use.expected is not None and use.expected.real_time_factor > 1:
-        checks.append(
-            problem(
-                "slower-than-speech",
-                "speed",
-                f"takes {use.expected.real_time_factor:.1f} times as long as is spoken",
-            )
-        )
-    return use, checks
+    return use, [*checks, *_check_speed(host, use, measured.disturbed)]
 
 
 def _recommend(
@@ -113,7 +100,20 @@ def _recommend(
     if use is None:
         text = f"the smallest takes more than the {free_memory / 1e6:,.0f} MB that are free"
         return None, candidates, [problem("no-model-fits", "model", text)]
-    return use, candidates, []
+    return use, candidates, _check_speed(host, use, engine.disturbed)
+
+
+def _check_speed(host: Host, use: Choice, disturbed: float) -> list[Check]:
+    """What to say of times; nothing of those of an emulated processor."""
+    checks = list[Check]()
+    if host.processor.emulated:
+        return checks
+    if disturbed > TOLERATED:
+        checks.append(problem("disturbed", "speed", f"waited {disturbed:.0%} of the time for a processor"))
+    if use.expected is not None and use.expected.real_time_factor > 1:
+        text = f"takes {use.expected.real_time_factor:.1f} times as long as is spoken"
+        checks.append(problem("slower-than-speech", "speed", text))
+    return checks
 
 
 def _device(host: Host, engine: Engine) -> Device:

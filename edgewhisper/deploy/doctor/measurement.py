@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewhisper.artifact import Manifest
-from edgewhisper.runtime.contention import TOLERATED, timed
+from edgewhisper.runtime.contention import timed
 from edgewhisper.runtime.memory import peak_memory
 
 from .trial import Outcome, Reporter, run_forked
@@ -55,11 +55,6 @@ class Measurement:
     threads: int
     low_memory: bool
     warnings: tuple[str, ...] = ()
-
-    @property
-    def counts(self) -> bool:
-        """Whether the threads got their cores."""
-        return self.disturbed <= TOLERATED
 
 
 def measure(
