@@ -27,7 +27,7 @@ from edgewhisper.deploy.doctor.trial import Reporter
 from tests.conftest import Command
 from tests.deploy.crashes import illegal_instruction, needs_illegal_instruction
 from tests.deploy.trees import PI_5, PI_ZERO_2, meminfo, raspberry_pi
-from tests.small_artifacts import edit
+from tests.small_artifacts import edit, remove
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "doctor.md"
@@ -136,6 +136,7 @@ def test_a_32_bit_userland_does_not_work() -> None:
         (shutil.rmtree, "artifact-unusable"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "artifact-unusable"),
         (lambda folder: (folder / "encoder.onnx").unlink(), "artifact-unusable"),
+        (lambda folder: remove(folder, "graphs", "decoder"), "artifact-unusable"),
         (lambda folder: (folder / "tokens.bin").write_bytes(b""), "artifact-damaged"),
         (lambda folder: change_byte(folder / "weights.bin"), "artifact-damaged"),
         (lambda folder: change_byte(folder / "tokenizer.json"), "artifact-damaged"),

@@ -37,6 +37,8 @@ def examine_artifact(folder: Path, host: Host) -> Examined:
     """Read the manifest, compare every file with its checksum, and the target with the processor."""
     try:
         manifest = load_manifest(folder, draft_may_lack=True)
+        for name in ("encoder", "decoder"):
+            manifest.graph(name)
     except ArtifactError as error:
         return Examined(None, (_refused(error),))
     checks = _check_files(folder, manifest)
