@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewhisper.artifact import Manifest, ModelDimensions
+from edgewhisper.artifact import Manifest
+from edgewhisper.runtime.workload import encoder_macs, encoder_weights, step_weights
 
 from .run import Stage, Variant
 
@@ -94,30 +95,6 @@ def _product(rows: int, inner: int, columns: int, threads: int, *, quantized: bo
 # Bytes of a weight and of an activation in a cache, by the precision of the graph.
 _WEIGHT = {"fp32": 4.0, "fp16": 4.0, "int8": 1.0, "int8-dynamic": 1.0, "int8-weight": 1.125, "int4": 0.625}
 _CROSS = {"int8": 1, "int4": 1}
-
-
-def encoder_macs(dims: ModelDimensions) -> int:
-    """Multiply-accumulates of one window: convolutions, layers, keys and values of cross-attention."""
-    positions, width = dims.max_source_positions, dims.d_model
-    stem = 3 * width * (2 * positions * dims.n_mels + positions * width)
-    layer = positions * (4 * width**2 + 2 * width * dims.encoder_ffn) + 2 * positions**2 * width
-    cross = dims.decoder_layers * 2 * positions * width**2
-    return stem + dims.encoder_layers * layer + cross
-
-
-def encoder_weights(dims: ModelDimensions) -> int:
-    """Weights that encoding a window reads."""
-    width = dims.d_model
-    layer = 4 * width**2 + 2 * width * dims.encoder_ffn
-    return (
-        3 * width * (dims.n_mels + width) + dims.encoder_layers * layer + dims.decoder_layers * 2 * width**2
-    )
-
-
-def step_weights(dims: ModelDimensions) -> int:
-    """Weights that a decoder step reads, the output head included."""
-    width = dims.d_model
-    return dims.decoder_layers * (6 * width**2 + 2 * width * dims.decoder_ffn) + dims.vocab_size * width
 
 
 def stages(manifest: Manifest, variant: Variant, limits: Limits, past: int) -> tuple[Stage, ...]:

@@ -15,6 +15,7 @@ from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import EdgeWhisperError, UsageError
 from edgewhisper.models.json_file import read_json_object
 from edgewhisper.models.transformers_folder import read_dimensions
+from edgewhisper.runtime.sensors import temperature, throttled
 
 from .engines import OURS, PEERS, engine_kind
 from .engines.ours import artifact_folder
@@ -22,7 +23,6 @@ from .machine import this_machine
 from .measure import Wanted, measure, write_checkpoint
 from .roofline import Limits, measure_limits, stages
 from .run import Gain, Model, Run, Variant
-from .sensors import temperature, throttled
 from .speculation import SpeculationBench
 from .speed import LAST
 from .workers import Contestant, Setting, Worker

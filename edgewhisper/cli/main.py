@@ -18,6 +18,7 @@ from .bench import bench
 from .build import build
 from .completion import completion
 from .distill import distill
+from .doctor import doctor
 from .download import download
 from .eval import evaluate
 from .inspect import inspect
@@ -60,6 +61,7 @@ for command in (
     build,
     quantize,
     inspect,
+    doctor,
     evaluate,
     bench,
     models,

@@ -1,11 +1,12 @@
 """Whisper's languages: names, codes, and detection."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgewhisper.artifact import TokenIds
 from edgewhisper.errors import UsageError
 
-from .protocols import CrossKV, Decoder
+if TYPE_CHECKING:
+    from .protocols import CrossKV, Decoder
 
 _NAMES = """
 af afrikaans, am amharic, ar arabic, as assamese, az azerbaijani, ba bashkir, be belarusian, bg bulgarian, bn bengali,
@@ -60,11 +61,13 @@ def language_code(language: str, tokens: TokenIds) -> str:
     return code
 
 
-def detect_language(decoder: Decoder, cross: CrossKV, tokens: TokenIds) -> tuple[str, float]:
+def detect_language(decoder: "Decoder", cross: "CrossKV", tokens: TokenIds) -> tuple[str, float]:
     """The likeliest language of a window and its probability among the model's languages.
 
     One step of the decoder after `<|startoftranscript|>`, as `detect_language` of openai-whisper and transformers.
     """
+    import numpy as np  # of the whole command line's modules only this one would need it: the doctor must start without
+
     decoder.reset(cross)
     logits = decoder.run((tokens.start_of_transcript,), 0)[0]
     codes = list(tokens.languages)

@@ -5,24 +5,42 @@ from pathlib import Path
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _RETURNED_BYTES = 128 * 1024  # glibc's threshold before it rises
-
-
 _UNKNOWN = 1 << 30
+_ROOT = Path("/")
 
 
-def available_memory() -> int:
-    """What the system can give without swapping, in bytes, within the limit of the control group; a gigabyte where it does not tell."""
+def memory_figures(root: Path = _ROOT) -> dict[str, int]:
+    """The lines of /proc/meminfo below `root`, in bytes; none where the system does not tell."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
-    except (OSError, StopIteration):
-        return _UNKNOWN
+        lines = (root / "proc" / "meminfo").read_text().splitlines()
+    except OSError:
+        return {}
+    words = (line.split() for line in lines if line.endswith(" kB"))
+    return {key.rstrip(":"): int(value) * 1024 for key, value, _ in words}
+
+
+def control_groups(root: Path = _ROOT) -> list[Path]:
+    """The folders of this process's control group and of those around it, the innermost first (version 2)."""
+    base = root / "sys" / "fs" / "cgroup"
     try:
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return available if limit == "max" else max(0, min(available, int(limit) - int(used)))
-    except (OSError, ValueError):
-        return available
+        line = (root / "proc" / "self" / "cgroup").read_text().splitlines()[0]
+    except (OSError, IndexError):
+        return [base]
+    place = base / line.rpartition(":")[2].lstrip("/")
+    return [place, *(parent for parent in place.parents if parent.is_relative_to(base))]
+
+
+def available_memory(root: Path = _ROOT) -> int:
+    """What the system can give without swapping, in bytes, within the limits of the control groups; a gigabyte where it does not tell."""
+    available = memory_figures(root).get("MemAvailable", _UNKNOWN)
+    for group in control_groups(root):
+        try:
+            limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+            if limit != "max":
+                available = max(0, min(available, int(limit) - int(used)))
+        except (OSError, ValueError):
+            continue
+    return available
 
 
 def peak_memory() -> int:

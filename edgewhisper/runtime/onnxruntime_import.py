@@ -16,12 +16,17 @@ def onnxruntime() -> Any:
     """The module `onnxruntime`.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: it is not installed, or does not load.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module("onnxruntime")
-    except ImportError:
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name != "onnxruntime":
+            line = " ".join(str(error).split())
+            raise MissingDependencyError(
+                f"ONNX Runtime does not load ({line}); 'edgewhisper doctor' looks at this device"
+            ) from error
         raise MissingDependencyError(
             "ONNX Runtime is not installed; run 'pip install edgewhisper[cpu]' (or edgewhisper[gpu])"
-        ) from None
+        ) from error

@@ -15,7 +15,7 @@ from edgewhisper.bench.clips import tokens_of, write_clip
 from edgewhisper.bench.engines.ours import FORMS, parse_form
 from edgewhisper.bench.machine import this_machine
 from edgewhisper.bench.measure import Wanted
-from edgewhisper.bench.roofline import Limits, encoder_macs, encoder_weights, stages, step_weights
+from edgewhisper.bench.roofline import Limits, stages
 from edgewhisper.bench.run import (
     Gain,
     Machine,
@@ -32,6 +32,7 @@ from edgewhisper.bench.table import format_model
 from edgewhisper.errors import OutputError, UsageError
 from edgewhisper.models.cards import find_card
 from edgewhisper.models.checkpoint import expected_shapes
+from edgewhisper.runtime.workload import encoder_macs, encoder_weights, step_weights
 from tests.conftest import Command
 
 RUN = Run(
