@@ -152,7 +152,7 @@ def serve(
         from edgewhisper.deploy.service.limits import Limits
         from edgewhisper.deploy.service.server import Service, Settings
     except ModuleNotFoundError as error:
-        if error.name != "wyoming":
+        if (error.name or "").partition(".")[0] != "wyoming":
             raise
         raise MissingDependencyError(
             "serving needs the package wyoming; run 'pip install edgewhisper[serve]'"

@@ -16,6 +16,7 @@ from wyoming.ping import Ping, Pong
 from edgewhisper.artifact import Manifest
 from edgewhisper.errors import UsageError
 from edgewhisper.runtime.language import language_code
+from edgewhisper.runtime.memory import return_freed_memory
 from edgewhisper.runtime.options import DecodingOptions
 
 from .events import HttpRequest, read_event
@@ -27,6 +28,7 @@ from .worker import Begun, Ended, Job, Worker
 _LOG = logging.getLogger("edgewhisper")
 _LINGER_SECONDS = 10.0  # a refused client that still sends is listened to for so long, that it can read why
 _LINGER_AT_END_SECONDS = 1.0
+_LARGE = 1_000_000  # bytes of audio, half a minute; of more, the C library keeps what was freed
 _HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
     b"This is edgewhisper, which speaks the Wyoming protocol: add it to Home Assistant with the Wyoming integration.\n"
@@ -85,6 +87,8 @@ class Connection:
             self._share.settle(0)
             self._speech = None
             self._close()
+            if self._share.most > _LARGE:
+                return_freed_memory()
 
     async def turn_away(self, reason: str) -> None:
         """Tell the client that there is no room for it."""
@@ -195,7 +199,7 @@ class Connection:
         pieces: list[str] = []
         while not isinstance(arrival := await job.arrivals.get(), Ended):
             match arrival:
-                case Refusal():
+                case Exception():
                     raise arrival
                 case Begun():
                     await self._send(TranscriptStart(language=arrival.language))

@@ -32,11 +32,15 @@ class Budget:
 
 
 class Share:
-    """What one client holds of the budget."""
+    """What one client holds of the budget.
+
+    Attributes:
+        most: bytes that it held at once.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._held = 0
+        self._held = self.most = 0
 
     def grow(self, n_bytes: int) -> None:
         """Hold `n_bytes` more.
@@ -50,6 +54,7 @@ class Share:
             )
         self._budget.used += n_bytes
         self._held += n_bytes
+        self.most = max(self.most, self._held)
 
     def settle(self, n_bytes: int) -> None:
         """Hold `n_bytes` from now on, no more than are held."""

@@ -29,6 +29,7 @@ class Model:
         if self._transcriber is None:
             started = time.perf_counter()
             self._transcriber = self._load()
+            return_freed_memory()  # of loading: 10 MB and more
             seconds, megabytes = time.perf_counter() - started, resident_memory() / 1e6
             _LOG.info("model loaded in %.2f s; %.0f MB resident", seconds, megabytes)
         return self._transcriber

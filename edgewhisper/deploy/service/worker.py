@@ -39,12 +39,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class Job:
-    """One request. What comes of it arrives in its queue: Begun, pieces of text, Ended; or a Refusal at any time."""
+    """One request. What comes of it arrives in its queue: Begun, pieces of text, Ended; or at any time what ends it early."""
 
     speech: Speech
     options: DecodingOptions
     is_wanted: Callable[[], bool]  # whether the client is still there; asked when its turn comes
-    arrivals: asyncio.Queue[Begun | str | Ended | Refusal] = field(default_factory=asyncio.Queue)
+    arrivals: asyncio.Queue[Begun | str | Ended | Exception] = field(default_factory=asyncio.Queue)
     submitted: float = field(default_factory=time.perf_counter)
 
 
@@ -148,13 +148,15 @@ class Worker:
     # In the thread
 
     def _transcribe(self, job: Job) -> None:
-        def say(arrival: Begun | str | Ended | Refusal) -> None:
+        def say(arrival: Begun | str | Ended | Exception) -> None:
             self._loop.call_soon_threadsafe(job.arrivals.put_nowait, arrival)
 
         self._loop.call_soon_threadsafe(self._begin)
         if self._stopping:
             say(_ending())
-        elif job.is_wanted():
+        elif not job.is_wanted():
+            say(ConnectionResetError("the client has gone"))
+        else:
             try:
                 self._decode(job, say)
             except EdgeWhisperError as error:

@@ -1,0 +1,225 @@
+"""How the service starts, rests, tells how it is, and ends."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import BundledRecording, Command
+from tests.deploy.servers import (
+    HOST,
+    PATIENCE,
+    Samples,
+    Server,
+    answers,
+    read_samples,
+    speech_events,
+    stream_answers,
+    text_of,
+    wait_until,
+)
+
+MEGABYTE = 10**6
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture(scope="module")
+def long_speech(recordings: Sequence[BundledRecording]) -> Samples:
+    """Speech of which several windows are transcribed one after the other."""
+    clips = [read_samples(each.path) for each in recordings if each.group == "long"]
+    return np.concatenate(clips)[: 55 * 16_000]
+
+
+# Start
+
+
+def test_a_port_in_use_is_one_line(command: Command, demo_artifact: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = command("serve", "-a", demo_artifact, "--wyoming", f"tcp://{HOST}:{port}")
+    outcome.assert_refused(1, f"tcp://{HOST}:{port}: the port is in use", "give another with --wyoming")
+
+
+def test_an_address_of_another_machine_is_one_line(command: Command, demo_artifact: Path) -> None:
+    outcome = command("serve", "-a", demo_artifact, "--wyoming", "tcp://192.0.2.1:10300")
+    outcome.assert_refused(1, "tcp://192.0.2.1:10300: no address of this machine")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["10300", "localhost:10300", "tcp://:10300", "tcp://here", "tcp://here:x", "tcp://here:70000", "http://here:80", "unix:///run/x", "tcp://[::1:5"],
+)  # fmt: skip
+def test_an_address_that_cannot_be_meant_is_bad_usage(
+    command: Command, demo_artifact: Path, uri: str
+) -> None:
+    command("serve", "-a", demo_artifact, "--wyoming", uri).assert_refused(2, uri, "give tcp://HOST:PORT")
+
+
+def test_a_language_that_the_model_lacks_is_bad_usage(command: Command, demo_artifact: Path) -> None:
+    command("serve", "-a", demo_artifact, "--language", "fr").assert_refused(2, "fr", "de, en")
+
+
+def test_without_the_wyoming_package_one_line_says_what_to_install(
+    command: Command, demo_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("wyoming", "edgewhisper.deploy.service"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "wyoming", None)
+    command("serve", "-a", demo_artifact).assert_refused(1, "pip install edgewhisper[serve]")
+
+
+def test_a_damaged_artifact_is_found_before_the_service_is_ready(command: Command, tmp_path: Path) -> None:
+    command("serve", "-a", tmp_path, "--wyoming", f"tcp://{HOST}:0").assert_refused(1, "not an artifact")
+
+
+# Rest
+
+
+@linux
+def test_the_model_comes_with_the_first_audio_and_goes_when_idle(demo_artifact: Path, speech: Path) -> None:
+    with Server(demo_artifact, "--load", "first-use", "--idle-unload", "1") as server:
+        assert server.is_well()
+        assert not any("model loaded" in line for line in server.log)
+        events = speech_events(read_samples(speech))
+        first = text_of(asyncio.run(answers(server, events)))
+        loaded = server.resident_bytes()
+        freed = server.wait_for_line("model freed")
+        assert loaded - server.resident_bytes() > 10 * MEGABYTE, freed
+        assert text_of(asyncio.run(answers(server, events))) == first
+        assert sum("model loaded" in line for line in server.log) == 2
+        assert server.terminate() == 0
+
+
+@linux
+def test_an_idle_service_takes_no_processor_time(server: Server, speech: Path) -> None:
+    asyncio.run(answers(server, speech_events(read_samples(speech))))
+    wait_until(lambda: "clients=0 running=0" in server.metrics())
+    time.sleep(0.2)
+    before = server.cpu_seconds()
+    time.sleep(1)
+    assert server.cpu_seconds() - before <= 0.01
+
+
+# End
+
+
+def test_sigterm_finishes_the_running_request_and_refuses_others(
+    demo_artifact: Path, long_speech: Samples
+) -> None:
+    async def ask(server: Server) -> tuple[list[str], str]:
+        waiting = None
+        kinds = []
+        async for event in stream_answers(server, speech_events(long_speech, chunk=64_000)):
+            if event.type == "transcript-start":
+                waiting = asyncio.create_task(answers(server, speech_events(long_speech[:16_000])))
+                while "running=1 waiting=1" not in await asyncio.to_thread(server.metrics):
+                    pass
+                server.process.send_signal(signal.SIGTERM)
+            kinds.append(event.type)
+        assert waiting is not None
+        (refusal,) = await waiting
+        return kinds, refusal.data["code"]
+
+    with Server(demo_artifact, "--threads", "1") as server, server.connect() as idle:
+        idle.sendall(b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n')
+        kinds, code = asyncio.run(ask(server))
+        assert kinds[-2:] == ["transcript", "transcript-stop"]
+        assert code == "ending"
+        assert server.wait() == 0
+        assert any("ending: up=" in line for line in server.log)
+        assert idle.recv(1) == b"", "who says nothing holds nobody up"
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+
+
+# What it tells systemd
+
+
+@linux
+def test_systemd_hears_that_it_is_ready_alive_and_ending(
+    demo_artifact: Path, speech: Path, tmp_path: Path
+) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(PATIENCE)
+        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
+        with Server(demo_artifact, environment=environment) as server:
+            ready = systemd.recv(4096).decode()
+            assert re.fullmatch(r"READY=1\nSTATUS=up=0s model=loaded memory=\d+MB clients=0 .*", ready)
+            assert [systemd.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            asyncio.run(answers(server, speech_events(read_samples(speech))))
+            status = b""
+            while b"STATUS=" not in status:
+                status = systemd.recv(4096)
+            assert b" transcribed=1 refused=0 failed=0 audio=3.6s " in status
+            assert server.terminate() == 0
+            systemd.setblocking(False)
+            last = b""
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    last = systemd.recv(4096)
+            assert last.startswith((b"STOPPING=1", b"STATUS=", b"WATCHDOG=1"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdogs_time_is_what_systemd_says(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], seconds: float | None
+) -> None:
+    from edgewhisper.deploy.service.notify import Notifier
+
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Notifier().watchdog_seconds == seconds
+    Notifier().send(READY=1)
+
+
+def test_a_signal_asks_for_the_metrics(server: Server) -> None:
+    server.process.send_signal(signal.SIGUSR1)
+    assert re.search(
+        r"metrics: up=\d+s model=loaded memory=\d+MB clients=", server.wait_for_line("metrics: ")
+    )
+
+
+# For long
+
+
+@linux
+@pytest.mark.slow
+def test_two_thousand_requests_leave_the_memory_as_it_was(
+    demo_artifact: Path, recordings: Sequence[BundledRecording]
+) -> None:
+    clips = [read_samples(each.path) for each in recordings if each.group in ("seen", "unseen", "german")]
+    requests = [speech_events(clip, None) for clip in clips]
+
+    async def ask(server: Server, first: int, end: int) -> None:
+        for number in range(first, end):
+            events = await answers(server, requests[number % len(requests)])
+            assert events[-1].type == "transcript-stop"
+
+    with Server(demo_artifact, "--threads", "1") as server:
+        asyncio.run(ask(server, 0, 100))
+        before = server.resident_bytes()
+        asyncio.run(ask(server, 100, 2_000))
+        assert abs(server.resident_bytes() - before) < 5 * MEGABYTE
+        assert server.terminate() == 0
