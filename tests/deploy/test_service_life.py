@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgewhisper.deploy.service.address import Address, bind, listen
+from edgewhisper.errors import ServiceError
 from tests.conftest import BundledRecording, Command
 from tests.deploy.servers import (
     HOST,
@@ -36,7 +39,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def long_speech(recordings: Sequence[BundledRecording]) -> Samples:
     """Speech of which several windows are transcribed one after the other."""
     clips = [read_samples(each.path) for each in recordings if each.group == "long"]
-    return np.concatenate(clips)[: 55 * 16_000]
+    return np.concatenate(clips)[: 40 * 16_000]
 
 
 # Start
@@ -47,6 +50,25 @@ def test_a_port_in_use_is_one_line(command: Command, demo_artifact: Path) -> Non
         port = taken.getsockname()[1]
         outcome = command("serve", "-a", demo_artifact, "--wyoming", f"tcp://{HOST}:{port}")
     outcome.assert_refused(1, f"tcp://{HOST}:{port}: the port is in use", "give another with --wyoming")
+
+
+def test_a_port_that_is_taken_while_the_model_loads_is_one_line() -> None:
+    """Two sockets may be bound to a port as long as none listens, so the second service fails later."""
+
+    async def take() -> None:
+        first = await bind(Address(HOST, 0), nobody, 100)
+        address = Address(HOST, first.sockets[0].getsockname()[1])
+        second = await bind(address, nobody, 100)
+        await listen(first, address)
+        with pytest.raises(ServiceError, match=f"{address}: the port is in use"):
+            await listen(second, address)
+        for server in (first, second):
+            server.close()
+
+    async def nobody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    asyncio.run(take())
 
 
 def test_an_address_of_another_machine_is_one_line(command: Command, demo_artifact: Path) -> None:
@@ -79,6 +101,25 @@ def test_without_the_wyoming_package_one_line_says_what_to_install(
 
 def test_a_damaged_artifact_is_found_before_the_service_is_ready(command: Command, tmp_path: Path) -> None:
     command("serve", "-a", tmp_path, "--wyoming", f"tcp://{HOST}:0").assert_refused(1, "not an artifact")
+
+
+@pytest.mark.slow
+def test_an_artifact_that_is_damaged_meanwhile_fails_requests_not_the_service(
+    demo_artifact: Path, speech: Path, tmp_path: Path
+) -> None:
+    artifact = tmp_path / "demo"
+    shutil.copytree(demo_artifact, artifact)
+    events = speech_events(read_samples(speech))
+    with Server(artifact, "--load", "first-use") as server:
+        assert server.is_well()
+        (artifact / "weights.bin").rename(tmp_path / "weights.bin")
+        for _ in range(2):
+            (error,) = asyncio.run(answers(server, events))
+            assert (error.data["code"], "weights.bin" in error.data["text"]) == ("failed", True)
+        (tmp_path / "weights.bin").rename(artifact / "weights.bin")
+        assert text_of(asyncio.run(answers(server, events)))
+        assert "failed=2" in server.metrics()
+        assert server.terminate() == 0
 
 
 # Rest
@@ -155,7 +196,7 @@ def test_systemd_hears_that_it_is_ready_alive_and_ending(
         environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
         with Server(demo_artifact, environment=environment) as server:
             ready = systemd.recv(4096).decode()
-            assert re.fullmatch(r"READY=1\nSTATUS=up=0s model=loaded memory=\d+MB clients=0 .*", ready)
+            assert re.fullmatch(r"READY=1\nSTATUS=up=\d+s model=loaded memory=\d+MB clients=0 .*", ready)
             assert [systemd.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             asyncio.run(answers(server, speech_events(read_samples(speech))))
             status = b""

@@ -56,6 +56,18 @@ async def bind(address: Address, client_connected: ClientConnected, limit: int) 
         raise ServiceError(f"{address}: not a host's name or address; give another with --wyoming") from None
 
 
+async def listen(server: asyncio.Server, address: Address) -> None:
+    """Take connections from now on.
+
+    Raises:
+        ServiceError: somebody else has begun to listen since the port was bound.
+    """
+    try:
+        await server.start_serving()
+    except OSError as error:
+        raise ServiceError(f"{address}: {_reason(error)}") from None
+
+
 def _reason(error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:

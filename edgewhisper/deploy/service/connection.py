@@ -121,10 +121,8 @@ class Connection:
                     pass
 
     def _close(self) -> None:
-        if (
-            self._writer.transport.get_write_buffer_size()
-        ):  # the client does not read, and would be waited for
-            self._writer.transport.abort()
+        if self._writer.transport.get_write_buffer_size():
+            self._writer.transport.abort()  # the client does not read; it would be waited for without an end
         self._writer.close()
 
     async def _next_event(self) -> Event | None:
@@ -192,6 +190,7 @@ class Connection:
             await self._transcribe(speech)
         finally:
             self.is_answering = False
+            self._options = self._offer.options
 
     async def _transcribe(self, speech: Speech) -> None:
         job = Job(speech, self._options, lambda: not self._writer.is_closing())
@@ -219,9 +218,14 @@ class Connection:
 
 def _text(data: dict[str, Any], name: str) -> str | None:
     value = data.get(name)
-    if value is not None and not isinstance(value, str):
-        raise Refusal("malformed", f"'{name}' is not text")
-    return value
+    if value is None or (isinstance(value, str) and _is_unicode(value)):
+        return value
+    raise Refusal("malformed", f"'{name}' is not text")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be sent: JSON has escapes for halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _without_region(language: str) -> str:

@@ -84,9 +84,7 @@ def _length(header: dict[str, Any], name: str, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise Refusal("malformed", f"'{name}' is not a number of bytes")
     if value > most:
-        raise Refusal(
-            "too-large", f"'{name}' is {value}, more than {most} bytes; send the audio in smaller chunks"
-        )
+        raise Refusal("too-large", f"'{name}' is more than {most} bytes; send the audio in smaller chunks")
     return value
 
 

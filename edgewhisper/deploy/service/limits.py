@@ -48,6 +48,10 @@ class Share:
         Raises:
             Refusal: they do not fit; nothing is held more than before.
         """
+        if self._held + n_bytes > self._budget.size:
+            raise Refusal(
+                "too-large", f"more audio than the {self._budget.size} bytes that the service may hold"
+            )
         if self._budget.used + n_bytes > self._budget.size:
             raise Refusal(
                 "busy", "the service holds as much audio as it may; wait a little, then send it again"

@@ -11,7 +11,7 @@ from edgewhisper.artifact import Manifest
 from edgewhisper.runtime.options import DecodingOptions
 from edgewhisper.runtime.transcriber import Transcriber
 
-from .address import Address, bind
+from .address import Address, bind, listen
 from .announce import announced
 from .connection import Connection, Offer
 from .events import LONGEST_LINE
@@ -73,7 +73,7 @@ class Service:
         """Serve.
 
         Raises:
-            ServiceError: the port cannot be had, or the service cannot be announced.
+            ServiceError: the port cannot be had.
             MissingDependencyError: zeroconf is asked for and not installed.
             ArtifactError: an artifact that cannot be loaded, where it is loaded first.
         """
@@ -95,7 +95,7 @@ class Service:
             address = Address(self._settings.address.host, server.sockets[0].getsockname()[1])
             if self._settings.zeroconf:
                 await stack.enter_async_context(announced(address))
-            await server.start_serving()
+            await listen(server, address)
             _LOG.info("serving %s on %s", self._manifest.model.name, address)
             self._notifier.send(READY=1, STATUS=self._status())
             if (seconds := self._notifier.watchdog_seconds) is not None:
