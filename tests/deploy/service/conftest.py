@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.servers import Server
-
-pytest.importorskip("wyoming")
+from tests.deploy.service.servers import Server
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,15 @@ from wyoming.event import Event
 from edgewhisper.deploy.service.events import LARGEST_PAYLOAD, LONGEST_LINE, read_event
 from edgewhisper.deploy.service.limits import Budget, Refusal, Share
 from edgewhisper.deploy.service.speech import raw_format
-from tests.deploy.servers import PATIENCE, Server, answers, read_samples, speech_events, text_of, wait_until
+from tests.deploy.service.servers import (
+    PATIENCE,
+    Server,
+    answers,
+    read_samples,
+    speech_events,
+    text_of,
+    wait_until,
+)
 
 START: dict[str, Any] = {"type": "audio-start", "data": {"rate": 16_000, "width": 2, "channels": 1}}
 CHUNK = START | {"type": "audio-chunk"}

@@ -18,7 +18,7 @@ import pytest
 from edgewhisper.deploy.service.address import Address, bind, listen
 from edgewhisper.errors import ServiceError
 from tests.conftest import BundledRecording, Command
-from tests.deploy.servers import (
+from tests.deploy.service.servers import (
     HOST,
     PATIENCE,
     Samples,

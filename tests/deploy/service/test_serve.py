@@ -17,7 +17,7 @@ from wyoming.ping import Ping
 
 from edgewhisper import DecodingOptions, Transcriber
 from tests.conftest import BundledRecording
-from tests.deploy.servers import HOST, Samples, Server, answers, read_samples, speech_events, text_of
+from tests.deploy.service.servers import HOST, Samples, Server, answers, read_samples, speech_events, text_of
 
 
 @pytest.fixture(scope="module")
