@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.errors import AudioError, EdgeWhisperError
 from edgewhisper.runtime.audio import open_audio
 from edgewhisper.runtime.options import DecodingOptions
 
@@ -78,7 +78,7 @@ class Worker:
 
     def prepare(self) -> None:
         """Begin to load the model, while a client still speaks. Should it fail, the client's job says so."""
-        if self._tasks:
+        if self._tasks or self._stopping:
             return
         if self._model.is_loaded:
             self._rest()
@@ -159,6 +159,8 @@ class Worker:
         else:
             try:
                 self._decode(job, say)
+            except AudioError as error:
+                say(Refusal("malformed", str(error)))
             except EdgeWhisperError as error:
                 _LOG.error("error: %s", error)
                 say(Refusal("failed", str(error)))
