@@ -4,6 +4,7 @@ import os
 import socket
 
 _MICROSECONDS = 1e-6
+_PATIENCE = 1.0  # seconds for a message to be taken
 
 
 class Notifier:
@@ -22,7 +23,7 @@ class Notifier:
         message = "\n".join(f"{name}={value}" for name, value in values.items())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
+                sender.settimeout(_PATIENCE)
                 sender.sendto(message.encode(), self._address)
         except OSError:
             pass

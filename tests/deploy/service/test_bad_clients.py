@@ -43,10 +43,15 @@ def said(server: Server, data: bytes) -> bytes:
         with contextlib.suppress(ConnectionError):  # it may end before all is sent
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
-        received = b""
-        while block := client.recv(65_536):
-            received += block
-        return received
+        return received(client)
+
+
+def received(client: socket.socket) -> bytes:
+    """All that comes until the other side ends."""
+    data = b""
+    while block := client.recv(65_536):
+        data += block
+    return data
 
 
 def error_of(answer: bytes) -> dict[str, str]:
@@ -141,22 +146,20 @@ def half_an_event() -> bytes:
     return line(START) + line(CHUNK | {"payload_length": 3_200}) + bytes(1_000)
 
 
-def test_half_open_connections_are_let_go(server: Server) -> None:
+def test_half_open_connections_are_let_go(small_server: Server) -> None:
     started = time.monotonic()
-    half = [b"", b'{"type": "desc', line(START), half_an_event()]
+    half = [b'{"type": "desc', line(START), half_an_event()]
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.connect()) for _ in half]
+        clients = [stack.enter_context(small_server.connect()) for _ in half]
         for client, data in zip(clients, half, strict=True):
             client.sendall(data)
         for client, data in zip(clients, half, strict=True):
-            answer = client.recv(65_536)
+            answer = received(client)
             assert (error_of(answer)["code"] if answer else "") == (
                 "timeout" if b"audio-start" in data else ""
             )
-            while client.recv(65_536):
-                pass
-    assert 1.5 < time.monotonic() - started < PATIENCE, "after --timeout 2"
-    assert server.is_well()
+    assert 2.5 < time.monotonic() - started < PATIENCE, "after --timeout 3"
+    assert small_server.is_well()
 
 
 @pytest.mark.parametrize("is_reset", [False, True])
@@ -184,12 +187,12 @@ def wire(event: Event) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_client_that_never_reads_is_let_go(server: Server) -> None:
-    with server.connect() as client:
+def test_a_client_that_never_reads_is_let_go(small_server: Server) -> None:
+    with small_server.connect() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with pytest.raises(ConnectionError):
             send_forever(client, line({"type": "describe"}) * 1_000)
-    assert server.is_well()
+    assert small_server.is_well()
 
 
 # Bytes by chance
@@ -238,7 +241,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS)
 def test_no_sequence_of_events_takes_the_service_down(server: Server, events: list[bytes]) -> None:
     said(server, b"".join(events))
@@ -246,14 +249,6 @@ def test_no_sequence_of_events_takes_the_service_down(server: Server, events: li
 
 
 # Bounds
-
-
-@pytest.fixture(scope="module")
-def small_server(demo_artifact: Path) -> Iterator[Server]:
-    options = ("--max-clients", "3", "--max-buffer", "1M", "--timeout", "20", "--load", "first-use")
-    with Server(demo_artifact, *options) as running:
-        yield running
-        assert running.terminate() == 0
 
 
 def test_more_clients_than_allowed_are_told_to_come_back(small_server: Server) -> None:

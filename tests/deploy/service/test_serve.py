@@ -115,7 +115,7 @@ def as_pcm(samples: Samples, width: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("rate", "width", "channels"),
-    [(16_000, 1, 1), (16_000, 3, 1), (16_000, 4, 2), (48_000, 2, 2), (44_100, 2, 1), (8_000, 2, 1)],
+    [(16_000, 1, 1), (16_000, 3, 1), (16_000, 4, 2), (48_000, 2, 2), (8_000, 2, 1)],
 )
 def test_audio_of_any_format_is_understood(
     server: Server, speech: Path, transcriber: Transcriber, rate: int, width: int, channels: int

@@ -1,15 +1,16 @@
 """How the service starts, rests, tells how it is, and ends."""
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from edgewhisper.errors import ServiceError
 from tests.conftest import BundledRecording, Command
 from tests.deploy.service.servers import (
     HOST,
-    PATIENCE,
     Samples,
     Server,
     answers,
@@ -127,7 +127,7 @@ def test_an_artifact_that_is_damaged_meanwhile_fails_requests_not_the_service(
 
 @linux
 def test_the_model_comes_with_the_first_audio_and_goes_when_idle(demo_artifact: Path, speech: Path) -> None:
-    with Server(demo_artifact, "--load", "first-use", "--idle-unload", "1") as server:
+    with Server(demo_artifact, "--load", "first-use", "--idle-unload", "0.5") as server:
         assert server.is_well()
         assert not any("model loaded" in line for line in server.log)
         events = speech_events(read_samples(speech))
@@ -153,9 +153,21 @@ def test_an_idle_service_takes_no_processor_time(server: Server, speech: Path) -
 # End
 
 
-def test_sigterm_finishes_the_running_request_and_refuses_others(
-    demo_artifact: Path, long_speech: Samples
-) -> None:
+@dataclass(frozen=True)
+class Ending:
+    """A service that was told to end while it transcribed, one request waited and one client said nothing."""
+
+    told: Sequence[str]  # datagrams to systemd
+    kinds: Sequence[str]  # of the events that the running request was answered with
+    refusal: str  # the code that the waiting request was answered with
+    idle: bytes  # what the silent client was told
+    code: int
+    log: Sequence[str]
+    is_gone: bool  # whether the port is free again
+
+
+@pytest.fixture(scope="module")
+def ending(demo_artifact: Path, long_speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Ending:
     async def ask(server: Server) -> tuple[list[str], str]:
         waiting = None
         kinds = []
@@ -170,46 +182,50 @@ def test_sigterm_finishes_the_running_request_and_refuses_others(
         (refusal,) = await waiting
         return kinds, refusal.data["code"]
 
-    with Server(demo_artifact, "--threads", "1") as server, server.connect() as idle:
-        idle.sendall(b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n')
-        kinds, code = asyncio.run(ask(server))
-        assert kinds[-2:] == ["transcript", "transcript-stop"]
-        assert code == "ending"
-        assert server.wait() == 0
-        assert any("ending: up=" in line for line in server.log)
-        assert idle.recv(1) == b"", "who says nothing holds nobody up"
-        with pytest.raises(ConnectionRefusedError):
-            server.connect()
+    address = tmp_path_factory.mktemp("systemd") / "notify"
+    told: list[str] = []
+
+    def listen_to_it() -> None:
+        while not told or told[-1] != "":
+            told.append(systemd.recv(4096).decode())
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        listening = threading.Thread(target=listen_to_it, daemon=True)
+        listening.start()
+        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
+        with Server(demo_artifact, "--threads", "1", environment=environment) as server:
+            with server.connect() as idle:
+                idle.sendall(b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n')
+                kinds, refusal = asyncio.run(ask(server))
+                code = server.wait()
+                silence = idle.recv(1)
+            try:
+                server.connect().close()
+                is_gone = False
+            except ConnectionRefusedError:
+                is_gone = True
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as closing:
+            closing.sendto(b"", str(address))
+        listening.join()
+    return Ending(told, kinds, refusal, silence, code, server.log, is_gone)
+
+
+def test_sigterm_lets_the_running_request_finish_and_refuses_others(ending: Ending) -> None:
+    assert ending.kinds[-2:] == ["transcript", "transcript-stop"]
+    assert (ending.refusal, ending.idle, ending.code, ending.is_gone) == ("ending", b"", 0, True)
+    assert any("ending: up=" in line for line in ending.log)
 
 
 # What it tells systemd
 
 
-@linux
-def test_systemd_hears_that_it_is_ready_alive_and_ending(
-    demo_artifact: Path, speech: Path, tmp_path: Path
-) -> None:
-    address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(address))
-        systemd.settimeout(PATIENCE)
-        environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
-        with Server(demo_artifact, environment=environment) as server:
-            ready = systemd.recv(4096).decode()
-            assert re.fullmatch(r"READY=1\nSTATUS=up=\d+s model=loaded memory=\d+MB clients=0 .*", ready)
-            assert [systemd.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
-            asyncio.run(answers(server, speech_events(read_samples(speech))))
-            status = b""
-            while b"STATUS=" not in status:
-                status = systemd.recv(4096)
-            assert b" transcribed=1 refused=0 failed=0 audio=3.6s " in status
-            assert server.terminate() == 0
-            systemd.setblocking(False)
-            last = b""
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    last = systemd.recv(4096)
-            assert last.startswith((b"STOPPING=1", b"STATUS=", b"WATCHDOG=1"))
+def test_systemd_hears_that_it_is_ready_alive_and_ending(ending: Ending) -> None:
+    assert re.fullmatch(r"READY=1\nSTATUS=up=\d+s model=loaded memory=\d+MB clients=0 .*", ending.told[0])
+    assert ending.told.count("WATCHDOG=1") >= 3
+    at_end = ending.told.index("STOPPING=1")
+    statuses = [message for message in ending.told[at_end:] if message.startswith("STATUS=")]
+    assert " transcribed=1 refused=1 failed=0 audio=40.0s " in statuses[-1]
 
 
 @pytest.mark.parametrize(
