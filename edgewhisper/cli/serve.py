@@ -14,7 +14,7 @@ from edgewhisper.errors import MissingDependencyError
 from edgewhisper.runtime.options import DecodingOptions, check_options
 
 from .build_options import parse_size
-from .parameters import FolderPath, parse_speculate
+from .parameters import FolderPath, Seconds, parse_speculate
 
 
 @click.command(short_help="Serve speech to text over Home Assistant's Wyoming protocol.")
@@ -44,7 +44,7 @@ from .parameters import FolderPath, parse_speculate
 )
 @click.option(
     "--idle-unload",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=300,
     show_default=True,
     metavar="SECONDS",
@@ -88,7 +88,7 @@ from .parameters import FolderPath, parse_speculate
 )
 @click.option(
     "--max-audio",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=120,
     show_default=True,
     metavar="SECONDS",
@@ -104,7 +104,7 @@ from .parameters import FolderPath, parse_speculate
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=60,
     show_default=True,
     metavar="SECONDS",

@@ -86,6 +86,14 @@ def test_an_address_that_cannot_be_meant_is_bad_usage(
     command("serve", "-a", demo_artifact, "--wyoming", uri).assert_refused(2, uri, "give tcp://HOST:PORT")
 
 
+@pytest.mark.parametrize("option", ["--idle-unload", "--max-audio", "--timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "soon"])
+def test_a_time_that_has_no_end_is_bad_usage(
+    command: Command, demo_artifact: Path, option: str, value: str
+) -> None:
+    command("serve", "-a", demo_artifact, option, value).assert_refused(2, option)
+
+
 def test_a_language_that_the_model_lacks_is_bad_usage(command: Command, demo_artifact: Path) -> None:
     command("serve", "-a", demo_artifact, "--language", "fr").assert_refused(2, "fr", "de, en")
 
