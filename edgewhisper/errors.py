@@ -10,7 +10,8 @@ EdgeWhisperError
 ├── ArtifactError            an artifact that is missing, damaged or too new
 │   └── IntegrityError       a file whose checksum is not the manifest's
 ├── ProviderError            an execution provider that is unknown, absent or takes no node
-└── OutputError              a result that cannot be written
+├── OutputError              a result that cannot be written
+└── ServiceError             a service that cannot start: its port is in use, its address is not of this machine
 
 Each message is one line: what was wrong, with which file or option, and what to do.
 """
@@ -62,3 +63,7 @@ class ProviderError(EdgeWhisperError):
 
 class OutputError(EdgeWhisperError):
     """A result that cannot be written."""
+
+
+class ServiceError(EdgeWhisperError):
+    """A service that cannot start."""

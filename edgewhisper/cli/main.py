@@ -26,6 +26,7 @@ from .models import models
 from .quantize import quantize
 from .random import random
 from .report import report
+from .serve import serve
 from .transcribe import transcribe
 from .winograd import winograd
 
@@ -69,6 +70,7 @@ for command in (
     download,
     random,
     report,
+    serve,
     winograd,
     completion,
 ):

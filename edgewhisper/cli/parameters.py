@@ -1,5 +1,6 @@
 """Values of options that click does not parse by itself."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,18 @@ class FolderPath(click.Path):
         if not os.fspath(value):
             self.fail("the name is empty; give a folder.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A length of time, which has an end: NaN passes click's ranges."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 def parse_raw_format(

@@ -61,6 +61,26 @@ def peak_memory() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident_memory() -> int:
+    """The memory of this process that is resident now, in bytes; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024
+    except (OSError, StopIteration):
+        return 0
+
+
+def return_freed_memory() -> None:
+    """Have the C library give what was freed and lies between used blocks back to the system, where it can (glibc)."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def return_large_blocks() -> None:
     """Have the C library give freed blocks of 128 KiB and more back to the system, for the rest of the process.
 

@@ -33,6 +33,7 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
                 "quantize",
                 "random",
                 "report",
+                "serve",
                 "transcribe",
                 "winograd",
             },

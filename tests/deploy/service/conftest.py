@@ -1,0 +1,28 @@
+"""A service that many tests talk to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.service.servers import Server
+
+
+@pytest.fixture(scope="session")
+def server(demo_artifact: Path) -> Iterator[Server]:
+    """Serves the bundled model, with a short queue."""
+    yield from serve(demo_artifact, "--max-audio", "60", "--max-waiting", "3", "--threads", "1", "-v")
+
+
+@pytest.fixture(scope="session")
+def small_server(demo_artifact: Path) -> Iterator[Server]:
+    """Has room for three clients and a megabyte of audio, and little patience."""
+    options = ("--max-clients", "3", "--max-buffer", "1M", "--timeout", "3", "--load", "first-use")
+    yield from serve(demo_artifact, *options)
+
+
+def serve(artifact: Path, *options: str) -> Iterator[Server]:
+    with Server(artifact, *options) as running:
+        yield running
+        assert running.terminate() == 0, running.log
+        assert not [line for line in running.log if "Traceback" in line or "unexpected" in line]
