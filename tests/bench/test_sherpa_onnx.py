@@ -211,12 +211,11 @@ def test_sherpa_onnx_hears_what_transformers_does(
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     (tmp_path / "checkpoint").symlink_to(demo_checkpoint)
-    chosen = [each for group in ("seen", "german") for each in recordings if each.group == group][:4]
-    chosen += [each for each in recordings if each.group == "german"][:4]
+    seen, german = ([each for each in recordings if each.group == group][:4] for group in ("seen", "german"))
     dims = read_checkpoint(demo_checkpoint).dimensions
     length = 160 * 2 * dims.max_source_positions
     sounds: dict[str, Any] = {}
-    for each in chosen:
+    for each in (*seen, *german):
         samples, _ = soundfile.read(each.path, dtype="float32")
         sounds[f"{each.language} {each.path.name}"] = np.pad(
             samples, (0, max(0, length - 160 - len(samples)))
