@@ -12,6 +12,7 @@ from .onnx_asr import OnnxAsr
 from .openai_whisper import OpenAIWhisper
 from .ours import EdgeWhisper, parse_form
 from .pytorch import Optimum, OptimumInt8, Transformers
+from .sherpa_onnx import SherpaOnnx
 from .whisper_cpp import WhisperCpp
 
 OURS = "edgewhisper"
@@ -38,6 +39,8 @@ PEERS = {
     "optimum": EngineKind(Optimum, "fp32"),
     "optimum-int8": EngineKind(OptimumInt8, "int8"),
     "onnx-asr": EngineKind(OnnxAsr, "fp32"),
+    "sherpa-onnx": EngineKind(SherpaOnnx, "fp32"),
+    "sherpa-onnx-int8": EngineKind(SherpaOnnx, "int8"),
     "faster-whisper": EngineKind(FasterWhisper, "float32"),
     "faster-whisper-int8": EngineKind(FasterWhisper, "int8"),
     "whisper.cpp-f16": EngineKind(WhisperCpp, "f16"),

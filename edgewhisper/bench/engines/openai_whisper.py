@@ -25,7 +25,7 @@ class OpenAIWhisper:
         from edgewhisper.models.openai_names import openai_name
         from edgewhisper.models.reader import read_checkpoint
 
-        if _file(work).exists():
+        if openai_file(work).exists():
             return
         checkpoint = read_checkpoint(work / "checkpoint")
         dims = checkpoint.dimensions
@@ -47,7 +47,7 @@ class OpenAIWhisper:
                 for name, tensor in checkpoint.tensors.items()
             },
         }
-        with atomic_file(_file(work)) as temporary:
+        with atomic_file(openai_file(work)) as temporary:
             torch.save(content, temporary)
 
     def __init__(self, work: Path, precision: str, threads: int) -> None:
@@ -55,7 +55,7 @@ class OpenAIWhisper:
         import whisper
 
         torch.set_num_threads(threads)
-        self._model: Any = whisper.load_model(str(_file(work)), device="cpu")
+        self._model: Any = whisper.load_model(str(openai_file(work)), device="cpu")
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         import torch
@@ -85,5 +85,6 @@ class OpenAIWhisper:
         return None
 
 
-def _file(work: Path) -> Path:
+def openai_file(work: Path) -> Path:
+    """Where the .pt file lies."""
     return work / "openai.pt"
