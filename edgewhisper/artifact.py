@@ -155,7 +155,9 @@ class ModelInfo:
     checkpoint_sha256: str
     licence: str | None = None
     random_weights: bool = False
-    short_windows: bool = False  # error rates with windows as long as their speech were measured, and are as good
+    short_windows: bool = (
+        False  # error rates with windows as long as their speech were measured, and are as good
+    )
 
 
 @dataclass(frozen=True)
