@@ -21,6 +21,7 @@ from .distill import distill
 from .download import download
 from .eval import evaluate
 from .inspect import inspect
+from .listen import listen
 from .models import models
 from .quantize import quantize
 from .random import random
@@ -57,6 +58,7 @@ def edgewhisper(settings: Settings, debug: bool) -> None:
 
 for command in (
     transcribe,
+    listen,
     build,
     quantize,
     inspect,
