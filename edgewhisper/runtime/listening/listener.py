@@ -1,32 +1,27 @@
 """Listens to a source and gives what is said there, utterance by utterance."""
 
-import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterator
 
 from edgewhisper.errors import UsageError
 
 from ..audio import SAMPLE_RATE
-from ..options import DecodingOptions, Segment
-from ..protocols import Floats
+from ..options import DecodingOptions
 from ..transcriber import Transcriber
 from .agreement import LocalAgreement
 from .backlog import Backlog, Lost
+from .decoding import SpeechDecoder
 from .frames import Speech
 from .heard import Dropped, Heard, Partial, Utterance
 from .options import ListeningOptions
 from .segmenter import Segmenter
-from .sources import Source
+from .sources import Block, Source
 from .voice_activity import VoiceActivity, voice_activity
 
 LISTENING = DecodingOptions(timestamps=False, temperature=(0.0, 0.4))
 """An utterance fits one window, so that no timestamps are needed; and who speaks waits: one more try where text is unsure, not five."""
-
-_WARM_UP = 0.5  # seconds
 
 
 class Listener:
@@ -34,6 +29,9 @@ class Listener:
 
     Sound is taken in a thread of its own, so that nothing is missed while an utterance is decoded, which happens in the thread that
     iterates. What waits meanwhile is bounded: of a source that cannot wait the oldest utterances are dropped, each given as a `Dropped`.
+
+    While decoding takes less time than the rest of the pause that ends an utterance, it begins when the pause does. If it is none, what
+    was decoded is thrown away.
     """
 
     def __init__(
@@ -67,13 +65,13 @@ class Listener:
             raise UsageError(
                 f"max_length {max_length:g}: the model's window is {window:g} seconds, take no more"
             )
-        self._transcriber, self._source, self._options = transcriber, source, options
+        self._source = source
         self._segmenter = Segmenter(voice or voice_activity(), listening, max_length, is_held)
         self._backlog = Backlog(round(listening.backlog * SAMPLE_RATE))
+        self._decoder = SpeechDecoder(transcriber, options)
         self._stopped = threading.Event()
-        self._agreement, self._begun = LocalAgreement(), -1
-        self._hypothesis: Sequence[int] | None = None
-        self._decode(np.zeros(round(_WARM_UP * SAMPLE_RATE), np.float32), None)
+        self._agreement, self._growing = LocalAgreement(), (-1, -1)  # bounds of what is growing
+        self._since_shown = 0.0  # seconds of sound
 
     def stop(self) -> None:
         """End: what is being said is still decoded, and the iteration ends after it. From any thread, or a signal handler."""
@@ -89,7 +87,7 @@ class Listener:
         capture.start()
         try:
             while (item := self._backlog.get()) is not None:
-                heard = self._understood(item)
+                heard = self._heard(item)
                 if heard is not None:
                     yield heard
         finally:
@@ -97,80 +95,75 @@ class Listener:
             self._backlog.close()
             capture.join()
 
-    def _understood(self, item: Speech | Lost) -> Heard | None:
+    def _heard(self, item: Speech | Lost) -> Heard | None:
         if isinstance(item, Lost):
             return Dropped(_seconds(item.start), _seconds(item.end))
-        if item.start != self._begun:
-            self._agreement, self._hypothesis, self._begun = LocalAgreement(), None, item.start
-        segments, language = self._decode(item.samples, self._hypothesis)
-        text = "".join(segment.text for segment in segments).strip()
-        if not text or not all(map(self._is_sure, segments)):
+        understood = self._decoder.decode(item)
+        if not understood.text:
             return None
         start = _seconds(item.voice_start)
         if item.ended_by is None:
-            if self._transcriber.guesses_are_exact:
-                self._hypothesis = [token for segment in segments for token in segment.tokens]
-            stable = self._agreement.add(text)
+            stable = self._stable(item, understood.text)
             return None if stable is None else Partial(start, stable)
         now = time.monotonic()
-        weights = [len(segment.tokens) + 1 for segment in segments]
-        logprob = float(np.average([segment.avg_logprob for segment in segments], weights=weights))
         return Utterance(
             start=start,
             end=_seconds(item.voice_end),
-            text=text,
-            language=language,
-            confidence=round(math.exp(logprob), 4),
-            avg_logprob=round(logprob, 4),
-            no_speech_prob=round(max(segment.no_speech_prob for segment in segments), 4),
+            text=understood.text,
+            language=understood.language,
+            confidence=round(math.exp(understood.avg_logprob), 4),
+            avg_logprob=round(understood.avg_logprob, 4),
+            no_speech_prob=round(understood.no_speech_prob, 4),
             ended_by=item.ended_by,
             latency=round(now - item.decided_at, 4),
             latency_from_voice=round(now - item.heard_at, 4),
         )
 
-    def _decode(self, samples: Floats, hypothesis: Sequence[int] | None) -> tuple[list[Segment], str]:
-        options = dataclasses.replace(self._options, hypothesis=hypothesis)
-        segments, info = self._transcriber.transcribe(samples, options, sample_rate=SAMPLE_RATE)
-        return list(segments), info.language
-
-    def _is_sure(self, segment: Segment) -> bool:
-        """Whether this is what was said, rather than what a model says of noise.
-
-        After openai-whisper's rule, which wants a window to be both unsure and taken for silence, and a second try: for what passed as
-        voice a single sign is enough.
-        """
-        options = self._options
-        checks = (
-            (options.no_speech_threshold, segment.no_speech_prob),
-            (options.compression_ratio_threshold, segment.compression_ratio),
-        )
-        if any(threshold is not None and value > threshold for threshold, value in checks):
-            return False
-        return options.logprob_threshold is None or segment.avg_logprob >= options.logprob_threshold
+    def _stable(self, under_way: Speech, text: str) -> str | None:
+        if self._listening.partial_interval is None:
+            return None
+        before, self._growing = self._growing, (under_way.start, under_way.end)
+        if before == self._growing:
+            return None  # the same sound says the same: no agreement of two
+        if before[0] != under_way.start:
+            self._agreement = LocalAgreement()
+        return self._agreement.add(text)
 
     def _capture(self) -> None:
         """What the thread beside does: hear."""
-        segmenter, backlog, can_wait = self._segmenter, self._backlog, self._source.can_wait
-        interval, since_shown = self._listening.partial_interval, 0.0
+        error: BaseException | None = None
         try:
-            for block in self._source.blocks(self._stopped):
-                now = time.monotonic()
-                spoken = segmenter.flush(now, round(block.missing * SAMPLE_RATE)) if block.missing else []
-                for speech in (*spoken, *segmenter.push(block.samples, now)):
-                    backlog.put(speech, can_wait)
-                since_shown += len(block.samples) / SAMPLE_RATE
-                if interval is not None and since_shown >= interval:
-                    under_way = segmenter.under_way(now)
-                    if under_way is not None:
-                        backlog.show(under_way)
-                        since_shown = 0.0
-            for speech in segmenter.flush(time.monotonic()):
-                backlog.put(speech, can_wait=True)
-        except BaseException as error:  # raised where somebody sees it
-            for speech in segmenter.flush(time.monotonic()):
-                backlog.put(speech, can_wait=True)
-            backlog.close(error)
-        backlog.close()
+            try:
+                for block in self._source.blocks(self._stopped):
+                    self._take(block)
+            finally:
+                for speech in self._segmenter.flush(time.monotonic()):
+                    self._backlog.put(speech, can_wait=True)
+        except BaseException as raised:  # for who iterates
+            error = raised
+        self._backlog.close(error)
+
+    def _take(self, block: Block) -> None:
+        """Hear one block of sound."""
+        segmenter, now = self._segmenter, time.monotonic()
+        was_pausing = segmenter.is_pausing
+        spoken = segmenter.flush(now, round(block.missing * SAMPLE_RATE)) if block.missing else []
+        for speech in (*spoken, *segmenter.push(block.samples, now)):
+            self._backlog.put(speech, self._source.can_wait)
+        interval = self._listening.partial_interval
+        self._since_shown += len(block.samples) / SAMPLE_RATE
+        is_due = interval is not None and self._since_shown >= interval
+        begins_to_pause = segmenter.is_pausing and not was_pausing
+        if is_due or (begins_to_pause and self._decodes_ahead):
+            under_way = segmenter.under_way(now)
+            if under_way is not None:
+                self._backlog.show(under_way)
+                self._since_shown = 0.0
+
+    @property
+    def _decodes_ahead(self) -> bool:
+        listening = self._listening
+        return self._decoder.seconds <= listening.end_delay - listening.post_roll
 
 
 def _seconds(position: int) -> float:

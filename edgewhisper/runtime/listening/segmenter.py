@@ -32,8 +32,16 @@ class Bounds(Protocol):
         """Whether one begins with the last frame."""
         ...
 
-    def length(self, frames: Frames) -> int | None:
-        """How many of the frames belong to the utterance that began with them, if it is over; else None."""
+    def length(self, frames: Frames) -> int:
+        """How many of the frames belong to the utterance that began with them, if it is over now."""
+        ...
+
+    def is_pausing(self, frames: Frames) -> bool:
+        """Whether further silence will not change that length."""
+        ...
+
+    def is_over(self, frames: Frames) -> bool:
+        """Whether it is over."""
         ...
 
 
@@ -50,11 +58,17 @@ class Pauses:
         """With the first frame that has voice."""
         return frames.last.is_voice
 
-    def length(self, frames: Frames) -> int | None:
-        """Up to a little after the last voice, once that is long enough ago."""
-        if frames.silence < self._end_delay:
-            return None
-        return min(len(frames), len(frames) - frames.silence + self._post_roll)
+    def length(self, frames: Frames) -> int:
+        """Up to a little after the last voice."""
+        return len(frames) - max(0, frames.silence - self._post_roll)
+
+    def is_pausing(self, frames: Frames) -> bool:
+        """From that little on."""
+        return frames.silence >= self._post_roll
+
+    def is_over(self, frames: Frames) -> bool:
+        """When the last voice is long enough ago."""
+        return frames.silence >= self._end_delay
 
 
 class Key:
@@ -70,9 +84,17 @@ class Key:
         """With the key."""
         return self._is_held()
 
-    def length(self, frames: Frames) -> int | None:
+    def length(self, frames: Frames) -> int:
         """Everything until the key is released."""
-        return None if self._is_held() else len(frames)
+        return len(frames)
+
+    def is_pausing(self, frames: Frames) -> bool:
+        """Never: silence belongs to it."""
+        return False
+
+    def is_over(self, frames: Frames) -> bool:
+        """When the key is released."""
+        return not self._is_held()
 
 
 class Segmenter:
@@ -125,9 +147,16 @@ class Segmenter:
         self._voice.reset()
         return [] if speech is None else [speech]
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether an utterance is under way in which nothing is said now: if that lasts, `under_way` is all of it."""
+        return self._is_under_way and self._bounds.is_pausing(self._frames)
+
     def under_way(self, now: float) -> Speech | None:
         """What has been said so far of the utterance that is not over yet."""
-        return self._frames.first(len(self._frames), self._least_voice, now) if self._is_under_way else None
+        if not self._is_under_way:
+            return None
+        return self._frames.first(self._bounds.length(self._frames), self._least_voice, now)
 
     def _frame(self, samples: Floats, arrived: float) -> Speech | None:
         threshold = STAY if self._is_under_way else START
@@ -137,10 +166,11 @@ class Segmenter:
             self._is_under_way = self._bounds.has_begun(frames)
             frames.keep(self._pre_roll + self._is_under_way)
             return None
-        length = self._bounds.length(frames)
-        if length is not None:
+        if self._bounds.is_over(frames):
             self._is_under_way = False
-            speech = frames.take(length, self._least_voice, arrived, self._bounds.ended_by)
+            speech = frames.take(
+                self._bounds.length(frames), self._least_voice, arrived, self._bounds.ended_by
+            )
             frames.keep(self._pre_roll)
             return speech
         if len(frames) >= self._most:
