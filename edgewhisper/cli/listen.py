@@ -103,7 +103,7 @@ def _list_devices(context: click.Context, option: click.Parameter, wanted: bool)
 @click.option(
     "--pre-roll",
     type=float,
-    default=0.3,
+    default=0.5,
     show_default=True,
     metavar="SECONDS",
     help="Sound before the first voice that belongs to an utterance.",

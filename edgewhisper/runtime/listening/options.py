@@ -17,7 +17,7 @@ class ListeningOptions:
     end_delay: float = (
         0.5  # of silence, after which an utterance has ended; a shorter pause does not divide it
     )
-    pre_roll: float = 0.3  # of sound before the first voice, as a soft beginning is not heard as voice
+    pre_roll: float = 0.5  # of sound before the first voice: a soft beginning is noticed late
     post_roll: float = 0.2  # of sound after the last voice; no more than `end_delay`
     least_voice: float = 0.1  # with less voice than this, a sound is no utterance
     max_length: float | None = None  # a longer utterance is divided; None is the model's window

@@ -24,6 +24,8 @@ _SOFTEST = -60.0  # dB of full scale: below it lies nothing that could be unders
 _ABOVE_FLOOR = 12.0  # dB above the background that are voice as likely as not
 _SLOPE = 3.0  # dB that make the odds e times as large
 _DIGITAL_SILENCE = 1e-12  # power, 120 dB below full scale
+_VOICE_BINS = slice(3, 129)  # 100 Hz to 4 kHz
+_FLATTEST = 0.3  # spectral flatness: 0.56 of white noise, under 0.2 of vowels
 
 _LOG = logging.getLogger("edgewhisper")
 
@@ -69,25 +71,33 @@ class Silero:
 
 
 class EnergyGate:
-    """Takes for voice what is clearly louder than the softest tenth of the last seconds.
+    """Takes for voice what is clearly louder than the softest tenth of the last seconds, and has tones in it.
 
-    Steady noise is told from voice, music and clatter are not.
+    Steady noise and the clatter of keys are told from voice, music is not.
     """
 
     def __init__(self) -> None:
         self._levels: deque[float] = deque(maxlen=_FLOOR_FRAMES)
+        self._window = np.hanning(FRAME).astype(np.float32)
 
     def probability(self, frame: Floats) -> float:
-        """A half where the frame is 12 dB louder than the background."""
+        """A half where the frame is 12 dB louder than the background; 0 where it is noise."""
         level = 10 * np.log10(np.mean(np.square(frame, dtype=np.float64)) + _DIGITAL_SILENCE)
         self._levels.append(float(level))
         softest = int(_FLOOR_SHARE * len(self._levels))
         floor = max(_SOFTEST, float(np.partition(np.array(self._levels), softest)[softest]))
+        if self._flatness(frame) > _FLATTEST:
+            return 0.0
         return float(1 / (1 + np.exp((floor + _ABOVE_FLOOR - level) / _SLOPE)))
 
     def reset(self) -> None:
         """Forget the background."""
         self._levels.clear()
+
+    def _flatness(self, frame: Floats) -> float:
+        """Geometric over arithmetic mean of the power spectrum."""
+        power = np.square(np.abs(np.fft.rfft(frame * self._window))[_VOICE_BINS]) + _DIGITAL_SILENCE
+        return float(np.exp(np.mean(np.log(power))) / np.mean(power))
 
 
 def voice_activity(detector: Detector | None = None) -> VoiceActivity:
@@ -105,6 +115,6 @@ def voice_activity(detector: Detector | None = None) -> VoiceActivity:
             raise
         reason = str(error).partition(";")[0]
         _LOG.warning(
-            "%s: voice is told from silence by loudness alone; run 'pip install edgewhisper[listen]'", reason
+            "%s: voice is told from silence by loudness; run 'pip install edgewhisper[listen]'", reason
         )
         return EnergyGate()

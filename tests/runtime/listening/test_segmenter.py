@@ -120,7 +120,7 @@ def test_a_longer_pause_divides(pause: float) -> None:
 
 def test_an_utterance_has_sound_before_and_after_its_voice() -> None:
     (utterance,) = divided(sound(1, 1, 2))
-    assert 0.3 <= (utterance.voice_start - utterance.start) / RATE < 0.3 + FRAME / RATE
+    assert 0.5 <= (utterance.voice_start - utterance.start) / RATE < 0.5 + FRAME / RATE
     assert 0.2 <= (utterance.end - utterance.voice_end) / RATE < 0.2 + FRAME / RATE
 
 
@@ -211,7 +211,7 @@ def test_a_key_keeps_an_utterance_together_whatever_pauses_it_has() -> None:
     held = False
     (utterance,) = segmenter.push(samples[5 * RATE :], 5.5)
     assert utterance.ended_by == "key"
-    assert utterance.start / RATE == pytest.approx(0.7, abs=0.04)
+    assert utterance.start / RATE == pytest.approx(0.5, abs=0.04)
     assert utterance.end / RATE == pytest.approx(5, abs=0.04)
 
 
@@ -240,5 +240,5 @@ def test_options_that_cannot_be_meant_are_refused(option: str, value: object) ->
 
 
 def test_the_longest_utterance_must_have_room_for_the_delays() -> None:
-    with pytest.raises(UsageError, match=r"max_length 2: .* give 9 seconds or more"):
+    with pytest.raises(UsageError, match=r"max_length 2: .* give 10 seconds or more"):
         ListeningOptions(max_length=2, end_delay=4)

@@ -53,7 +53,7 @@ def test_noise_that_begins_is_background_after_a_while() -> None:
     samples = np.concatenate((0.001 * white(5, generator), 0.05 * white(20, generator)))
     gate = EnergyGate()
     share_of_voice(gate, samples[: 15 * 16_000])
-    frames = samples[15 * 16_000 :][: 16_000 * 9].reshape(-1, 500)
+    frames = samples[15 * 16_000 :][: 200 * FRAME].reshape(-1, FRAME)
     assert max(gate.probability(frame) for frame in frames) < START
 
 
