@@ -103,9 +103,11 @@ def _shaped(seconds: float, generator: np.random.Generator, slope: float) -> NDA
     count = round(seconds * RATE)
     spectrum = np.fft.rfft(generator.standard_normal(count))
     frequency = np.fft.rfftfreq(count, 1 / RATE)
-    return np.fft.irfft(spectrum / np.maximum(frequency, 20) ** slope, count)
+    shaped: NDArray[np.float64] = np.fft.irfft(spectrum / np.maximum(frequency, 20) ** slope, count)
+    return shaped
 
 
 def _levelled(sound: NDArray[np.float64]) -> Sound:
     """At a mean power of 1."""
-    return (sound / np.sqrt(np.mean(np.square(sound)) + 1e-12)).astype(np.float32)
+    level = float(np.sqrt(np.mean(np.square(sound)) + 1e-12))
+    return np.divide(sound, level).astype(np.float32)

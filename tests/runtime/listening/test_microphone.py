@@ -12,7 +12,7 @@ from edgewhisper.runtime.listening import microphone
 from edgewhisper.runtime.listening.microphone import list_microphones, open_microphone
 from edgewhisper.runtime.listening.sources import Block
 from edgewhisper.runtime.protocols import Floats
-from tests.runtime.listening.conftest import FakeArecord
+from tests.fake_arecord import FakeArecord
 from tests.sounds import RATE, sine
 
 DEVICES = """null
