@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 HEARD_FORMATS = ("txt", "json")
 
-_CLEAR_LINE = "\r\x1b[K"
+_CLEAR_LINE, _GOES_ON = "\r\x1b[K", " ..."
 _KINDS = {Utterance: "utterance", Partial: "partial", Dropped: "dropped"}
 
 
@@ -78,7 +79,8 @@ def _write_text(heard: Heard, file: TextIO) -> None:
     if isinstance(heard, Utterance):
         print(_CLEAR_LINE if redraws else "", heard.text, sep="", file=file, flush=True)
     elif isinstance(heard, Partial) and redraws:
-        print(_CLEAR_LINE, heard.text, sep="", end=" ...", file=file, flush=True)
+        room = shutil.get_terminal_size().columns - len(_GOES_ON) - 1  # a line that wraps cannot be redrawn
+        print(_CLEAR_LINE, heard.text[-room:], sep="", end=_GOES_ON, file=file, flush=True)
     elif isinstance(heard, Partial):
         print(f"... {heard.text}", file=sys.stderr, flush=True)
 
