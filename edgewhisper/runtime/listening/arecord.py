@@ -57,14 +57,19 @@ class Arecord:
         command = [self._program, "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(SAMPLE_RATE)]
         command += ["-F", str(_PERIOD), "-B", str(_BUFFER)]
         command += [] if self._device is None else ["-D", self._device]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},  # its messages are understood
-            start_new_session=True,  # an interrupt on the terminal is for this process to deal with
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"},  # its messages are understood
+                start_new_session=True,  # an interrupt on the terminal is for this process to deal with
+            )
+        except OSError as error:
+            raise AudioError(
+                f"{self.name}: {self._program} cannot be run ({error.strerror or error})"
+            ) from None
         with process:
             try:
                 yield from self._recorded(process, stopped)

@@ -59,7 +59,7 @@ def transcriber(demo_artifact: Path) -> Transcriber:
 @pytest.fixture(scope="module")
 def said(recordings: Sequence[BundledRecording]) -> list[BundledRecording]:
     """Some recordings of one sentence each, which the model knows in whatever silence they stand."""
-    names = ("seen-002", "seen-004", "seen-008", "german-001", "unseen-001")
+    names = ("seen-004", "seen-010", "german-001", "unseen-001")
     return [recording for recording in recordings if recording.path.stem in names]
 
 
@@ -95,15 +95,15 @@ def test_each_recording_gives_its_text_at_its_time(
 def test_the_text_is_the_same_with_the_energy_gate(
     transcriber: Transcriber, said: list[BundledRecording]
 ) -> None:
-    heard = list(Listener(transcriber, Given(joined(said)), voice=EnergyGate()))
-    assert [each.text for each in utterances(heard)] == [recording.text for recording in said]
+    heard = list(Listener(transcriber, Given(joined(said[:1])), voice=EnergyGate()))
+    assert [each.text for each in utterances(heard)] == [said[0].text]
 
 
-@pytest.mark.parametrize("size", [77, 100_000])
+@pytest.mark.parametrize("size", [100_000])
 def test_how_sound_arrives_makes_no_difference(
     size: int, transcriber: Transcriber, said: list[BundledRecording]
 ) -> None:
-    heard = [list(Listener(transcriber, Given(joined(said[:2]), each))) for each in (512, size)]
+    heard = [list(Listener(transcriber, Given(joined(said[:1]), each))) for each in (512, size)]
     first, second = (
         [(each.start, each.end, each.text, each.avg_logprob) for each in utterances(found)] for found in heard
     )
@@ -210,7 +210,7 @@ def bursts(count: int) -> Floats:
 
 
 def test_what_cannot_be_decoded_in_time_is_dropped_and_told(transcriber: Transcriber) -> None:
-    slow = Slow(transcriber, 0.3)
+    slow = Slow(transcriber, 0.05)
     source = Given(np.concatenate((bursts(8), np.zeros(RATE, np.float32))), can_wait=False)
     heard = list(
         Listener(slow.as_transcriber, source, listening=ListeningOptions(backlog=3), voice=EnergyGate())
@@ -341,7 +341,7 @@ def resident() -> int:
 
 @pytest.mark.parametrize("make", [Silero, EnergyGate])
 def test_noise_has_no_text(make: Callable[[], Silero | EnergyGate], transcriber: Transcriber) -> None:
-    assert list(Listener(transcriber, Noise(28, 4, seed=3), voice=make())) == []
+    assert list(Listener(transcriber, Noise(14, 2, seed=3), voice=make())) == []
 
 
 @pytest.mark.slow

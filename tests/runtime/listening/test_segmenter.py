@@ -67,7 +67,7 @@ def test_how_samples_arrive_makes_no_difference(lengths: list[float], sizes: lis
     assert all(np.array_equal(one.samples, two.samples) for one, two in zip(expected, found, strict=True))
 
 
-@hypothesis.settings(max_examples=30)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(lengths=stretches)
 def test_no_sample_is_lost_or_doubled(lengths: list[float]) -> None:
     samples = sound(*lengths)
@@ -81,7 +81,7 @@ def test_no_sample_is_lost_or_doubled(lengths: list[float]) -> None:
             assert before.end == after.start
 
 
-@hypothesis.settings(max_examples=30)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(lengths=stretches)
 def test_every_voice_that_is_long_enough_lies_in_an_utterance(lengths: list[float]) -> None:
     samples = sound(*lengths)
@@ -109,7 +109,7 @@ def test_a_pause_in_a_sentence_divides_nothing_by_default(pause: float) -> None:
     assert [one.ended_by for one in divided(samples)] == ["pause"]
 
 
-@hypothesis.settings(max_examples=30)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(pause=strategies.floats(0.6, 3))
 def test_a_longer_pause_divides(pause: float) -> None:
     first, second = divided(sound(0.5, 1, pause, 1, 1))

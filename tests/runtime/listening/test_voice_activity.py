@@ -31,15 +31,15 @@ def share_of_voice(voice: VoiceActivity, samples: Floats) -> float:
 @pytest.mark.parametrize("make", [Silero, EnergyGate])
 def test_speech_has_voice_in_it(make: type[VoiceActivity], recordings: Sequence[BundledRecording]) -> None:
     voice = make()
-    for recording in recordings[:30:6]:
+    for recording in recordings[:30:10]:
         samples, _ = soundfile.read(recording.path, dtype="float32")
         assert share_of_voice(voice, samples) > 0.25, recording.path.name
 
 
 @pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("level", [-40, -15])
+@pytest.mark.parametrize("level", [-20])
 def test_no_noise_has_voice_in_it(noise: Noise, level: float) -> None:
-    samples = np.float32(10 ** (level / 20)) * noise(3, np.random.default_rng(1))
+    samples = np.float32(10 ** (level / 20)) * noise(2, np.random.default_rng(1))
     assert share_of_voice(Silero(), samples) < 0.05
 
 
@@ -59,7 +59,7 @@ def test_noise_that_begins_is_background_after_a_while() -> None:
 
 def test_the_detectors_do_not_remember_another_stream() -> None:
     generator = np.random.default_rng(1)
-    loud, soft = 0.3 * white(3, generator), 0.01 * white(3, generator)
+    loud, soft = 0.3 * white(1, generator), 0.01 * white(1, generator)
     for voice in (Silero(), EnergyGate()):
         first = share_of_voice(voice, soft)
         share_of_voice(voice, loud)
