@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from ..transcriber import Transcriber
 from .frames import Speech
 
 _WARM_UP = 0.5  # seconds
+_REMEMBERED = 3  # decodings
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,7 @@ class Understood:
 
 
 class SpeechDecoder:
-    """Decodes utterances one after the other; the decoding of one that was under way helps with what it has become.
-
-    Attributes:
-        seconds: what a decoding took lately.
-    """
+    """Decodes utterances one after the other; the decoding of one that was under way helps with what it has become."""
 
     def __init__(self, transcriber: Transcriber, options: DecodingOptions) -> None:
         """Decode a moment of silence, as a first time takes longer.
@@ -44,8 +42,13 @@ class SpeechDecoder:
         self._bounds = (-1, -1)  # of the latest utterance
         self._understood = Understood("", "", -math.inf, 0.0)
         self._hypothesis: Sequence[int] | None = None
-        self.seconds = 0.0
+        self._times: deque[float] = deque(maxlen=_REMEMBERED)  # seconds
         self._transcribe(np.zeros(round(_WARM_UP * SAMPLE_RATE), np.float32), None)
+
+    @property
+    def seconds(self) -> float:
+        """What a decoding takes: the least of the last ones, as others may have waited for a processor."""
+        return min(self._times)
 
     def decode(self, speech: Speech) -> Understood:
         """The utterance's text. What was decoded before is not decoded again."""
@@ -64,7 +67,7 @@ class SpeechDecoder:
         options = dataclasses.replace(self._options, hypothesis=hypothesis)
         segments, info = self._transcriber.transcribe(samples, options, sample_rate=SAMPLE_RATE)
         found = list(segments)
-        self.seconds = time.monotonic() - started
+        self._times.append(time.monotonic() - started)
         return found, info.language
 
     def _judged(self, segments: Sequence[Segment], language: str) -> Understood:
