@@ -27,23 +27,10 @@ RECORDERS = ("arecord", "sounddevice")
 DETECTORS = ("silero", "energy")
 
 
-def _list_devices(context: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if not wanted:
-        return
-    from edgewhisper.runtime.listening.microphone import list_microphones
-
-    microphones = list_microphones(context.params.get("recorder"))
-    if not microphones:
-        raise AudioError("there is no microphone; plug one in")
-    print_result("\n".join(f"{name}  {description}" for name, description in microphones))
-    context.exit()
-
-
 @click.command(short_help="Turn what is said into a microphone into text.")
 @click.option(
     "-a",
     "--artifact",
-    required=True,
     envvar="EDGEWHISPER_ARTIFACT",
     show_envvar=True,
     type=FolderPath(),
@@ -58,17 +45,9 @@ def _list_devices(context: click.Context, option: click.Parameter, wanted: bool)
 @click.option(
     "--recorder",
     type=click.Choice(RECORDERS),
-    is_eager=True,
     help="What records. Default: the program arecord where it is installed, else the package sounddevice.",
 )
-@click.option(
-    "--list-devices",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_list_devices,
-    help="Print the microphones that are there, and exit.",
-)
+@click.option("--list-devices", is_flag=True, help="Print the microphones that are there, and exit.")
 @click.option(
     "--raw",
     callback=parse_raw_format,
@@ -150,10 +129,13 @@ def _list_devices(context: click.Context, option: click.Parameter, wanted: bool)
     help="Choose settings with which this memory is enough, such as 256M.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say more of each utterance on standard error.")
+@click.pass_context
 def listen(
-    artifact: Path,
+    context: click.Context,
+    artifact: Path | None,
     device: str | None,
     recorder: Literal["arecord", "sounddevice"] | None,
+    list_devices: bool,
     raw: "RawFormat | None",
     simulate: str | None,
     push_to_talk: bool,
@@ -185,6 +167,12 @@ def listen(
       edgewhisper listen -a artifacts/demo --simulate speech.flac --verbose
       ffmpeg -i rtsp://camera -f s16le -ar 16000 -ac 1 - | edgewhisper listen -a artifacts/demo --raw s16le:16000
     """
+    if list_devices:
+        _list_devices(recorder)
+        return
+    if artifact is None:
+        raise click.UsageError("Missing option '-a' / '--artifact'.", context)
+
     from edgewhisper.runtime.listening.options import ListeningOptions
 
     _check_source(device or recorder, raw, simulate, push_to_talk)
@@ -220,6 +208,15 @@ def listen(
             print("press Enter to speak", file=sys.stderr, flush=True)
             key.start(listener.stop)
         write_heard(listener, extension, verbose)
+
+
+def _list_devices(recorder: Literal["arecord", "sounddevice"] | None) -> None:
+    from edgewhisper.runtime.listening.microphone import list_microphones
+
+    microphones = list_microphones(recorder)
+    if not microphones:
+        raise AudioError("there is no microphone; plug one in")
+    print_result("\n".join(f"{name}  {description}" for name, description in microphones))
 
 
 def _check_source(microphone: str | None, raw: object, simulate: str | None, push_to_talk: bool) -> None:
