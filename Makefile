@@ -81,7 +81,7 @@ $(VENV)/build-installed: pyproject.toml constraints/build.txt constraints/runtim
 
 $(VENV)/dev-installed: pyproject.toml constraints/dev.txt constraints/build.txt constraints/runtime.txt | $(VENV)/created
 	@echo "Installing everything for development into $(VENV) (first time, or the requirements changed)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[cpu,build,torch,vocab,eval,hf,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[cpu,listen,build,torch,vocab,eval,hf,dev]'
 	@touch $@
 
 $(PEERS)/installed: pyproject.toml constraints/baselines.txt constraints/build.txt constraints/runtime.txt | $(PEERS)/created

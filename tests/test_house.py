@@ -94,6 +94,7 @@ def python_files() -> list[Path]:
 def test_the_package_exports_its_public_interface() -> None:
     assert edgewhisper.__all__ == [
         "DecodingOptions",
+        "Listener",
         "Segment",
         "Transcriber",
         "TranscriptionInfo",

@@ -22,6 +22,7 @@ from .doctor import doctor
 from .download import download
 from .eval import evaluate
 from .inspect import inspect
+from .listen import listen
 from .models import models
 from .quantize import quantize
 from .random import random
@@ -59,6 +60,7 @@ def edgewhisper(settings: Settings, debug: bool) -> None:
 
 for command in (
     transcribe,
+    listen,
     build,
     quantize,
     inspect,

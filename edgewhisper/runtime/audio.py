@@ -118,11 +118,11 @@ class AudioStream:
 
     def _mono_blocks(self, recording: Recording, opened: ExitStack) -> Iterator[NDArray[np.float32]]:
         rate = recording.sample_rate
-        resample = _resampler(rate, self.sample_rate)
+        resample = resampler(rate, self.sample_rate)
         n_read = n_given = 0
         try:
             for block in recording.blocks:
-                _check_samples(block, self.name, n_read, rate)
+                check_samples(block, self.name, n_read, rate)
                 n_read += len(block)
                 samples = resample(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1), False)
                 n_given += len(samples)
@@ -316,7 +316,7 @@ def _unfinished_wav(file: BinaryIO, name: str, size: int) -> Recording | None:
     return open_pcm(file, header.format, size - len(taken))
 
 
-def _resampler(rate: int, target_rate: int) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
+def resampler(rate: int, target_rate: int) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
     """A function of the next samples, and whether they are the last, that gives samples at the target rate."""
     if rate == target_rate:
         return lambda samples, last: samples
@@ -324,7 +324,7 @@ def _resampler(rate: int, target_rate: int) -> Callable[[NDArray[np.float32], bo
     return lambda samples, last: stream.resample_chunk(samples, last=last)
 
 
-def _check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_rate: int) -> None:
+def check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_rate: int) -> None:
     """Raise AudioError if a sample of [samples, channels] is NaN, infinite or too large; `n_before` samples came earlier."""
     if np.abs(block).max(initial=0) <= _MAX_SAMPLE:
         return

@@ -22,7 +22,7 @@ from .bpe import BytePairEncoder, read_encoder
 from .decoder import Decoder
 from .draft_loader import DraftLoader
 from .encoder import Encoder
-from .exactness import single_rows_are_exact
+from .exactness import single_rows_are_exact, steps_are_exact
 from .features import LogMelStream
 from .memory_budget import needs_low_memory
 from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo, check_options
@@ -94,7 +94,7 @@ class Transcriber:
         settings = SessionSettings(provider, threads, provider_options or {}, low_memory)
         if mismatch := target_mismatch(self.manifest.build.target, provider):
             _LOG.warning("%s: %s", folder, mismatch)
-        self._folder, self._settings, self._max_ram = folder, settings, max_ram
+        self._folder, self._settings, self._max_ram, self._state = folder, settings, max_ram, state
         # The decoder first: while its weights are repacked they are there twice, and the encoder's are not there yet.
         decoder = Decoder(folder, self.manifest, settings)
         decoder.repeat_single_rows = not single_rows_are_exact(decoder, self.manifest, settings, state)
@@ -108,6 +108,12 @@ class Transcriber:
             tokens=self.manifest.tokens,
             audio=self.manifest.audio,
         )
+
+    @functools.cached_property
+    def guesses_are_exact(self) -> bool:
+        """Whether `DecodingOptions.hypothesis` cannot change a token here: steps of several tokens have the bits of single ones."""
+        with self._model.lock:
+            return steps_are_exact(self._decoder, self.manifest, self._settings, self._state)
 
     def transcribe(
         self,

@@ -29,6 +29,7 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
                 "download",
                 "eval",
                 "inspect",
+                "listen",
                 "models",
                 "quantize",
                 "random",
