@@ -34,7 +34,7 @@ artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 [DRAFT=hea
 	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)' $(if $(DRAFT),--draft '$(DRAFT)')
 
 test: $(VENV)/dev-installed ## Run the fast tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
 test-all: $(VENV)/dev-installed $(OPENVINO)/installed ## Run every test, the slow ones too
 	$(BIN)/python -m pytest

@@ -1,6 +1,7 @@
 """`edgewhisper listen`: what is said into a microphone becomes text."""
 
 import contextlib
+import dataclasses
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgewhisper.errors import AudioError, UsageError
-from edgewhisper.runtime.options import TASKS, DecodingOptions, Task
+from edgewhisper.runtime.options import TASKS, DecodingOptions, Task, Window
 
 from .build_options import parse_size
 from .heard import HEARD_FORMATS, write_heard
 from .outputs import print_result
-from .parameters import FolderPath, parse_raw_format, parse_speculate
+from .parameters import FolderPath, parse_raw_format, parse_speculate, usual_window_option
 
 if TYPE_CHECKING:
     from edgewhisper.runtime.listening.listener import Listener
@@ -118,6 +119,7 @@ DETECTORS = ("silero", "energy")
     metavar="auto|off|K",
     help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
 )
+@usual_window_option
 @click.option("--threads", type=click.IntRange(min=1), help="Threads. Default: the number of physical cores.")
 @click.option(
     "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
@@ -149,6 +151,7 @@ def listen(
     task: Task,
     initial_prompt: str | None,
     speculate: Literal["auto", "off"] | int,
+    window: Window | None,
     threads: int | None,
     low_memory: bool,
     max_ram: int | None,
@@ -193,11 +196,13 @@ def listen(
 
     from edgewhisper.runtime.listening.listener import Listener
     from edgewhisper.runtime.listening.voice_activity import voice_activity
+    from edgewhisper.runtime.short_window import usual_window
     from edgewhisper.runtime.transcriber import Transcriber
 
     source = _source(device, recorder, raw, simulate)
     voice = voice_activity(detector)
     transcriber = Transcriber(artifact, threads=threads, low_memory=low_memory, max_ram=max_ram)
+    options = dataclasses.replace(options, window=window or usual_window(transcriber.manifest))
     key = _enter_key() if push_to_talk else None
     listener = Listener(
         transcriber, source, options, listening, voice=voice, is_held=None if key is None else key.is_held

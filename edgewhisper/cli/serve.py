@@ -11,10 +11,10 @@ import click
 
 from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import MissingDependencyError
-from edgewhisper.runtime.options import DecodingOptions, check_options
+from edgewhisper.runtime.options import DecodingOptions, Window, check_options
 
 from .build_options import parse_size
-from .parameters import FolderPath, Seconds, parse_speculate
+from .parameters import FolderPath, Seconds, parse_speculate, usual_window_option
 
 
 @click.command(short_help="Serve speech to text over Home Assistant's Wyoming protocol.")
@@ -62,6 +62,7 @@ from .parameters import FolderPath, Seconds, parse_speculate
     metavar="auto|off|K",
     help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
 )
+@usual_window_option
 @click.option("--threads", type=click.IntRange(min=1), help="Threads. Default: the number of physical cores.")
 @click.option(
     "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
@@ -126,6 +127,7 @@ def serve(
     language: str | None,
     initial_prompt: str | None,
     speculate: Literal["auto", "off"] | int,
+    window: Window | None,
     threads: int | None,
     low_memory: bool,
     max_ram: int | None,
@@ -157,12 +159,18 @@ def serve(
         raise MissingDependencyError(
             "serving needs the package wyoming; run 'pip install edgewhisper[serve]'"
         ) from None
+    from edgewhisper.runtime.short_window import usual_window
     from edgewhisper.runtime.transcriber import Transcriber
 
     settings = Settings(parse_address(wyoming), load == "start", idle_unload, zeroconf, verbose)
     limits = Limits(max_clients, max_waiting, max_audio, max_buffer, timeout)
     manifest = load_manifest(artifact, draft_may_lack=True)
-    options = DecodingOptions(language=language, initial_prompt=initial_prompt, speculate=speculate)
+    options = DecodingOptions(
+        language=language,
+        initial_prompt=initial_prompt,
+        speculate=speculate,
+        window=window or usual_window(manifest),
+    )
     check_options(options, manifest.tokens, manifest.dimensions)
     _log_to_standard_error()
     service = Service(

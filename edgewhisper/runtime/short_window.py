@@ -5,9 +5,10 @@ were seen without a margin, 19 % with 1.3 s of silence after the speech: futo-or
 looks like such a failure is thrown away and written anew from the full window.
 """
 
-from edgewhisper.artifact import AudioSettings
+from edgewhisper.artifact import AudioSettings, Manifest
 
 from .longform import seconds_per_frame
+from .options import Window
 
 MARGIN = 1.28
 """Seconds of silence that stay after the speech."""
@@ -23,6 +24,11 @@ _MOST_OF_WINDOW = 0.9
 
 _TOKENS_PER_SECOND, _TOKENS_BESIDE = 20, 8
 """No one speaks faster, in the vocabularies that Whisper has."""
+
+
+def usual_window(manifest: Manifest) -> Window:
+    """What speech that comes in short pieces is best decoded with: "auto" where the model's error rate with it was measured."""
+    return "auto" if manifest.model.short_windows else "full"
 
 
 def frames_to_encode(frames: int, audio: AudioSettings) -> int:
