@@ -16,6 +16,7 @@ from edgewhisper.errors import EdgeWhisperError
 
 from .bench import bench
 from .build import build
+from .bundle import bundle
 from .completion import completion
 from .distill import distill
 from .download import download
@@ -59,6 +60,7 @@ for command in (
     transcribe,
     build,
     quantize,
+    bundle,
     inspect,
     evaluate,
     bench,
