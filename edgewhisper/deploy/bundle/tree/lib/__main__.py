@@ -10,7 +10,7 @@ TREE = Path(__file__).resolve().parents[1]
 def main() -> int:
     """Run the command with the bundle's model, unless another one is named."""
     settings = dict(line.split("=", 1) for line in (TREE / "release.conf").read_text().splitlines())
-    found = "{}.{} on {}".format(*sys.version_info, os.uname().machine)
+    found = "{}.{} on {}".format(*sys.version_info[:2], os.uname().machine)
     wanted = f"{settings['python']} on {settings['machine']}"
     if found != wanted:
         problem = f"this release is for Python {wanted}, and {sys.executable} is Python {found}"
