@@ -5,6 +5,7 @@ last line that is printed.
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Bundle:
     tarball: Path
     deb: Path
     seconds: float  # that building the artifact and packing it took
+    work: float  # seconds of processors in it, which do not depend on what else runs here
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Device:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="all recordings, not a choice of them; takes half an hour")
+    parser.addoption(
+        "--whole", action="store_true", help="all recordings, not a choice of them; takes half an hour"
+    )
     parser.addoption("--python-version", default="3.11", choices=["3.11", "3.13"], help="the device's Python")
     parser.addoption("--other-artifact", type=Path, help="an artifact for arm64 whose memory is measured")
 
@@ -75,6 +79,12 @@ def offline(*command: str | Path) -> list[str | Path]:
         if subprocess.run([*unshare, "true"], capture_output=True).returncode == 0:
             return [*unshare, *command]
     return [*command]
+
+
+def children_time() -> float:
+    """Seconds that processors have worked for processes of this one which have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.fixture(scope="session")
@@ -93,13 +103,13 @@ def bundle(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Bund
     """The demo's bundle, made as `make pi-bundle` makes it."""
     folder = tmp_path_factory.mktemp("host")
     artifact, dist = folder / "demo", folder / "dist"
-    started = time.monotonic()
+    started, before = time.monotonic(), children_time()
     edgewhisper = (sys.executable, "-m", "edgewhisper")
     options = ("--precision", "int8", "--target", "arm64", "--draft", "heads")
     subprocess.run([*edgewhisper, "build", "demo", "-o", artifact, *options], check=True)
     subprocess.run([*edgewhisper, "bundle", artifact, "-o", dist, "--python", emulator.python], check=True)
     (tarball,), (deb,) = dist.glob("*.tar.gz"), dist.glob("*.deb")
-    return Bundle(artifact, tarball, deb, time.monotonic() - started)
+    return Bundle(artifact, tarball, deb, time.monotonic() - started, children_time() - before)
 
 
 @pytest.fixture(scope="session")

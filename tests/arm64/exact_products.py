@@ -33,7 +33,8 @@ def _with_exact_products(path: Path) -> bytes:
     nodes = [new for node in model.graph.node for new in _exactly(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return model.SerializeToString()
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def _exactly(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

@@ -14,10 +14,9 @@ import pytest
 from edgewhisper.bench.scoring import error_rate
 from edgewhisper.deploy.bundle.release import size_on_disk
 from edgewhisper.runtime.transcriber import DecodingOptions, Transcriber
-from tests.conftest import BundledRecording
-
 from tests.arm64.conftest import PI_4, PI_5, Bundle, Device, offline
 from tests.arm64.exact_products import exact_products
+from tests.conftest import BundledRecording
 
 MEGABYTE = 1e6
 SCRIPTS = Path(__file__).with_name("on_device")
@@ -51,7 +50,9 @@ def runs(
     folder = tmp_path_factory.mktemp("texts")
     jobs = [(PI_4, "off"), (PI_5, "off"), (PI_5, SPECULATED)]
     with ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda job: transcribe(device, chosen, *job, folder / "-".join(job)), jobs)
+        results = pool.map(
+            lambda job: transcribe(device, chosen, job[0], job[1], folder / "-".join(job)), jobs
+        )
         return dict(zip(jobs, results, strict=True))
 
 
@@ -74,15 +75,15 @@ def transcribe(
     )
 
 
-def test_the_bundle_is_made_in_time_and_is_small(
-    bundle: Bundle, unpacked: Path, figures: list[str]
-) -> None:
+def test_the_bundle_is_made_in_time_and_is_small(bundle: Bundle, unpacked: Path, figures: list[str]) -> None:
     (tree,) = (path for path in unpacked.iterdir() if path.is_dir())
     installed = (size_on_disk(tree) - size_on_disk(tree / "artifact")) / MEGABYTE
-    figures.append(f"bundle: made in {bundle.seconds:.0f} s, {installed:.0f} MB on disk without the model, ")
+    figures.append(
+        f"bundle: made in {bundle.seconds:.0f} s ({bundle.work:.0f} s of processors), {installed:.0f} MB on disk without the model, "
+    )
     sizes = (path.stat().st_size / MEGABYTE for path in (bundle.tarball, bundle.deb))
     figures[-1] += "{:.0f} MB as .tar.gz, {:.0f} MB as .deb".format(*sizes)
-    assert bundle.seconds < 180
+    assert bundle.work < 180
     assert installed <= 130
 
 
@@ -114,7 +115,9 @@ def test_texts_are_those_of_this_machine(
     for (cpu, speculate), run in runs.items():
         rate = error_rate(references, [run.texts[index] for index in spoken]).wer
         pairs = zip(chosen, here, run.texts, strict=True)
-        differing = [f"{recording.path.stem}: '{ours}', '{text}'" for recording, ours, text in pairs if ours != text]
+        differing = [
+            f"{recording.path.stem}: '{ours}', '{text}'" for recording, ours, text in pairs if ours != text
+        ]
         figures.append(
             f"{cpu}, --speculate {speculate}: {len(chosen) - len(differing)} of {len(chosen)} texts as on x86, "
             f"WER {100 * rate:.1f} % (x86: {100 * rate_here:.1f} %)"
@@ -182,7 +185,9 @@ def test_memory_of_another_artifact(
     found = re.search(r"peak memory (\d+) MB", done.stderr)
     assert found, done.stderr
     used = float(found[1]) - idle_memory(device)
-    figures.append(f"memory, {artifact.name}: {used:.0f} MB = {found[1]} MB less {idle_memory(device):.0f} MB")
+    figures.append(
+        f"memory, {artifact.name}: {used:.0f} MB = {found[1]} MB less {idle_memory(device):.0f} MB"
+    )
     assert used <= 260
 
 

@@ -43,7 +43,7 @@ def build_bundles(
     if unknown := [python for python in pythons if python not in PYTHONS]:
         raise UsageError(f"Python {unknown[0]}: bundles are made for {' and '.join(PYTHONS)}")
     manifest = load_manifest(artifact)
-    if manifest.build.target != ARCHITECTURE:
+    if manifest.build.target not in (ARCHITECTURE, "any"):
         raise UsageError(
             f"{artifact}: was built for {manifest.build.target}; build it again with --target {ARCHITECTURE}"
         )

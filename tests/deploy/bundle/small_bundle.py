@@ -52,7 +52,10 @@ def write_tree(tree: Path, model: str, *, self_test: str = WORKING_SELF_TEST, **
         (tree / name).write_text(text)
     stated = {"version": "0.1.0", "python": PYTHON, "machine": platform.machine(), "disk_kb": 100, **settings}
     (tree / "release.conf").write_text("".join(f"{key}={value}\n" for key, value in stated.items()))
-    sums = [f"{hashlib.sha256((tree / path).read_bytes()).hexdigest()}  {path}\n" for path in release.files_of(tree)]
+    sums = [
+        f"{hashlib.sha256((tree / path).read_bytes()).hexdigest()}  {path}\n"
+        for path in release.files_of(tree)
+    ]
     (tree / release.SUMS).write_text("".join(sums))
 
 

@@ -4,7 +4,6 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +105,7 @@ def apt_install(root: Path, deb: Path, **changes: str) -> subprocess.CompletedPr
         "APT::Architectures::": "arm64",
         "APT::Sandbox::User": "root",
         "Debug::NoLocking": "1",
+        "DPkg::Path": changes.get("PATH", environment()["PATH"]),
     }
     words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
     words += [word for option in options(root) for word in ("-o", f"Dpkg::Options::={option}")]
@@ -118,7 +118,9 @@ def installed(root: Path) -> list[str]:
 
 
 def field(deb: Path, name: str) -> str:
-    return subprocess.run(["dpkg-deb", "-f", deb, name], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["dpkg-deb", "-f", deb, name], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_names_and_relations(package: Package) -> None:
@@ -150,7 +152,7 @@ def test_it_installs_runs_and_goes_without_a_trace(package: Package, root: Path)
     assert answer(root, COMMAND) == "small"
     assert dpkg(root, "--verify").stdout == ""
     compiled = root / "opt/edgewhisper/current/lib/__pycache__"
-    compiled.mkdir()
+    compiled.mkdir(exist_ok=True)
     (compiled / "helper.pyc").write_text("compiled")
     done = dpkg(root, "--purge", small_name().package)
     assert done.returncode == 0, done.stderr
@@ -214,7 +216,9 @@ def with_services(root: Path, tmp_path: Path, is_enabled: bool = True) -> tuple[
     return write_program(tmp_path / "bin", "systemctl", text), log
 
 
-def test_the_service_is_restarted_only_after_the_self_test(package: Package, root: Path, tmp_path: Path) -> None:
+def test_the_service_is_restarted_only_after_the_self_test(
+    package: Package, root: Path, tmp_path: Path
+) -> None:
     path, log = with_services(root, tmp_path)
     done = dpkg(root, "--install", package("bad", self_test=FAILING_SELF_TEST), PATH=path)
     assert done.returncode == 1

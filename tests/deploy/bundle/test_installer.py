@@ -68,7 +68,9 @@ def test_an_upgrade_replaces_the_release(root: Path, new: SmallBundle) -> None:
     assert releases(root) == [".lock", "0.1.0-new", "current"]
 
 
-def test_the_same_release_can_be_installed_again_and_mends_a_damaged_one(root: Path, old: SmallBundle) -> None:
+def test_the_same_release_can_be_installed_again_and_mends_a_damaged_one(
+    root: Path, old: SmallBundle
+) -> None:
     (root / "opt/edgewhisper/current/model.txt").write_text("damaged")
     for _ in range(3):
         assert install(old, root).returncode == 0
@@ -77,11 +79,15 @@ def test_the_same_release_can_be_installed_again_and_mends_a_damaged_one(root: P
 
 
 def test_a_release_that_fails_its_self_test_is_not_installed(root: Path, tmp_path: Path) -> None:
-    refused(install(small_bundle(tmp_path, "bad", self_test=FAILING_SELF_TEST), root), "other words", "unchanged")
+    refused(
+        install(small_bundle(tmp_path, "bad", self_test=FAILING_SELF_TEST), root), "other words", "unchanged"
+    )
     assert answer(root) == "old"
 
 
-@pytest.mark.parametrize("name", ["model.txt", "lib/__main__.py", "SHA256SUMS", "bin/edgewhisper", "release.conf"])
+@pytest.mark.parametrize(
+    "name", ["model.txt", "lib/__main__.py", "SHA256SUMS", "bin/edgewhisper", "release.conf"]
+)
 def test_one_damaged_bit_is_noticed(root: Path, new: SmallBundle, name: str) -> None:
     path = new.tree / name
     path.write_bytes(path.read_bytes()[:-2] + bytes([path.read_bytes()[-2] ^ 1]) + path.read_bytes()[-1:])
@@ -103,7 +109,9 @@ def test_a_bundle_for_another_python_is_refused(root: Path, tmp_path: Path) -> N
     refused(install(small_bundle(tmp_path, python="3.9"), root), "is for Python 3.9", f"py{PYTHON}")
 
 
-def test_a_32_bit_system_is_told_even_under_a_64_bit_kernel(root: Path, new: SmallBundle, tmp_path: Path) -> None:
+def test_a_32_bit_system_is_told_even_under_a_64_bit_kernel(
+    root: Path, new: SmallBundle, tmp_path: Path
+) -> None:
     write_program(tmp_path / "bin", "python32", "echo aarch64 32 3.11")
     refused(
         install(new, root, EDGEWHISPER_PYTHON=str(tmp_path / "bin" / "python32")),
@@ -120,7 +128,9 @@ def test_too_little_disk_is_refused_before_anything_is_copied(root: Path, tmp_pa
     assert releases(root) == [".lock", "0.1.0-old", "current"]
 
 
-def test_a_disk_that_becomes_full_leaves_the_old_release(root: Path, new: SmallBundle, tmp_path: Path) -> None:
+def test_a_disk_that_becomes_full_leaves_the_old_release(
+    root: Path, new: SmallBundle, tmp_path: Path
+) -> None:
     path = write_program(tmp_path / "bin", "cp", 'echo "cp: No space left on device" >&2; exit 1')
     refused(install(new, root, PATH=path), "No space left", "could not be copied")
     assert answer(root) == "old"
@@ -137,7 +147,9 @@ def test_a_second_installation_at_the_same_time_is_refused(root: Path, new: Smal
 
 
 def test_a_package_in_the_same_place_is_left_alone(root: Path, new: SmallBundle, tmp_path: Path) -> None:
-    path = write_program(tmp_path / "bin", "dpkg-query", "echo edgewhisper-demo-int8-py3.11: /opt/edgewhisper/current")
+    path = write_program(
+        tmp_path / "bin", "dpkg-query", "echo edgewhisper-demo-int8-py3.11: /opt/edgewhisper/current"
+    )
     refused(install(new, root, PATH=path), "apt remove edgewhisper-demo-int8-py3.11")
 
 
@@ -148,7 +160,10 @@ def test_an_unknown_option_is_bad_usage(new: SmallBundle) -> None:
 
 
 def test_the_unit_runs_the_installed_command_and_settings_are_kept(root: Path, new: SmallBundle) -> None:
-    assert "ExecStart=/usr/local/bin/edgewhisper" in (root / "etc/systemd/system/edgewhisper.service").read_text()
+    assert (
+        "ExecStart=/usr/local/bin/edgewhisper"
+        in (root / "etc/systemd/system/edgewhisper.service").read_text()
+    )
     (root / "etc/default/edgewhisper").write_text("mine\n")
     install(new, root)
     assert (root / "etc/default/edgewhisper").read_text() == "mine\n"
