@@ -2,6 +2,7 @@
 
 import json
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from edgewhisper.artifact import load_manifest
@@ -13,11 +14,14 @@ RECORDING = "selftest/recording.flac"
 EXPECTED = "selftest/expected.json"
 ARTIFACT = "artifact"
 _MOST_TOKENS = 48  # enough for the recording; a model that does not stop is cut off there
+# Last bits differ between processors, and products of INT8 saturate on build hosts without VNNI, which may turn a word.
+# What is broken turns all of them.
+_LEAST_ALIKE = 0.75
 _MEMINFO = Path("/proc/meminfo")
 
 
 def self_test(tree: Path, meminfo: Path = _MEMINFO) -> str:
-    """Transcribe the bundled recording and compare the words; the text.
+    """Transcribe the bundled recording and compare the words; gives the text.
 
     Raises:
         EdgeWhisperError: other words than on the build host, too little memory, or what transcribing raises.
@@ -30,7 +34,7 @@ def self_test(tree: Path, meminfo: Path = _MEMINFO) -> str:
             "close other programs or take the bundle of a smaller model"
         )
     text = understood(tree / ARTIFACT, tree / RECORDING)
-    if _words(text) != _words(expected["text"]):
+    if SequenceMatcher(None, _words(text), _words(expected["text"])).ratio() < _LEAST_ALIKE:
         raise EdgeWhisperError(
             f"{tree / RECORDING} became '{text}' and should have become '{expected['text']}'; please report it, "
             "with what 'cat /proc/cpuinfo' prints"
@@ -63,5 +67,5 @@ def available_memory(meminfo: Path = _MEMINFO) -> int | None:
 
 
 def _words(text: str) -> list[str]:
-    """Last bits differ between processors: the words count, not commas and capitals."""
+    """The words, as commas and capitals do not count."""
     return re.findall(r"[\w']+", text.lower())

@@ -202,13 +202,17 @@ def with_expected(tree: Path, folder: Path, **changes: object) -> Path:
     return folder
 
 
-def test_the_self_test_fails_where_another_word_comes_out(tree: Path, tmp_path: Path) -> None:
+def test_the_self_test_fails_where_other_words_come_out(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(EdgeWhisperError, match="should have become 'Blinds Paris'"):
         self_test(with_expected(tree, tmp_path / "tree", text="Blinds Paris"))
 
 
-def test_the_self_test_does_not_mind_a_comma(tree: Path, tmp_path: Path) -> None:
-    self_test(with_expected(tree, tmp_path / "tree", text="blinds, Glasgow Sydney relaxing music: computer"))
+@pytest.mark.parametrize(
+    "text",
+    ["blinds, Glasgow Sydney relaxing music: computer", "Blinds Glasgow Sidney relaxing music computer."],
+)
+def test_the_self_test_does_not_mind_a_comma_or_one_word(tree: Path, tmp_path: Path, text: str) -> None:
+    self_test(with_expected(tree, tmp_path / "tree", text=text))
 
 
 def test_too_little_memory_is_told_before_anything_is_loaded(tree: Path, tmp_path: Path) -> None:
