@@ -39,7 +39,7 @@ def chosen(pytestconfig: pytest.Config, recordings: Sequence[BundledRecording]) 
     """All recordings, or some short ones of every group."""
     if pytestconfig.getoption("whole"):
         return recordings
-    return [recording for recording in recordings if recording.group != "long"][1::4]
+    return [recording for recording in recordings if recording.group != "long"][1::5]
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +131,13 @@ def test_speculation_changes_no_token(runs: dict[tuple[str, str], Run]) -> None:
     assert runs[PI_5, SPECULATED].tokens == runs[PI_5, "off"].tokens
 
 
-@pytest.mark.parametrize("cpu", [PI_4, PI_5])
-def test_logits_do_not_depend_on_how_many_tokens_a_step_takes(device: Device, cpu: str) -> None:
-    differing = json.loads(run_script(device, cpu, "exactness.py", str(device.tree / "artifact")))
-    assert len(differing) == 12
-    assert {name: count for name, count in differing.items() if count} == {}
+def test_logits_do_not_depend_on_how_many_tokens_a_step_takes(device: Device) -> None:
+    artifact = str(device.tree / "artifact")
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda cpu: run_script(device, cpu, "exactness.py", artifact), (PI_4, PI_5))
+        for differing in map(json.loads, results):
+            assert len(differing) == 12
+            assert {name: count for name, count in differing.items() if count} == {}
 
 
 def test_the_voice_detector_runs_on_the_oldest_processor(device: Device) -> None:

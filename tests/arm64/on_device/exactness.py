@@ -25,7 +25,7 @@ TOKENS = 48
 def main() -> None:
     """Print the numbers of differing logits."""
     folder = Path(sys.argv[2])
-    manifest, settings = load_manifest(folder), SessionSettings(threads=2)
+    manifest, settings = load_manifest(folder), SessionSettings(threads=1)
     source = random.Random(0)
     tokens = [source.randrange(manifest.dimensions.vocab_size) for _ in range(TOKENS)]
     decoder = Decoder(folder, manifest, settings)
