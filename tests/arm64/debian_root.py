@@ -43,24 +43,28 @@ def prepare(folder: Path, python: str) -> Emulator:
         RegistryUnreachable: something is missing, and Debian's servers do not answer.
     """
     qemu, root = folder / "qemu-aarch64", folder / f"root-{python}"
+    apt = folder / "apt"
     if not qemu.exists():
-        (package,) = _download(folder, EMULATOR_SUITE, "download", "qemu-user:amd64")
-        _unpack(package, folder / "emulator.new", "./usr/bin/qemu-aarch64")
-        (folder / "emulator.new" / "usr" / "bin" / "qemu-aarch64").rename(qemu)
-        shutil.rmtree(folder / "emulator.new")
+        (package,) = _download(apt, EMULATOR_SUITE, "download", "qemu-user:amd64")
+        _unpack(package, apt / "emulator", "./usr/bin/qemu-aarch64")
+        (apt / "emulator" / "usr" / "bin" / "qemu-aarch64").rename(qemu)
     if not root.exists():
         new = root.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         wanted = ("install", "--download-only", "--yes", f"python{python}", "libstdc++6")
-        for package in _download(folder, SUITES[python], *wanted):
+        for package in _download(apt, SUITES[python], *wanted):
             _unpack(package, new)
+        for name in ("bin", "lib", "sbin"):  # links in trixie, of a package that nothing here needs
+            if not (new / name).exists():
+                (new / name).symlink_to(Path("usr", name))
         new.rename(root)
+    shutil.rmtree(apt, ignore_errors=True)
     return Emulator(qemu, root, python)
 
 
-def _download(folder: Path, suite: str, *arguments: str) -> list[Path]:
+def _download(apt: Path, suite: str, *arguments: str) -> list[Path]:
     """The packages that an apt of our own fetches, which knows of nothing that is installed here."""
-    apt = folder / f"apt-{suite}"
+    shutil.rmtree(apt, ignore_errors=True)
     for part in ("lists/partial", "cache/archives/partial", "packages"):
         (apt / part).mkdir(parents=True, exist_ok=True)
     (apt / "status").touch()
