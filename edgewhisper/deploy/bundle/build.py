@@ -79,6 +79,7 @@ def _write_files(
     top = scratch / "top"
     top.mkdir()
     tree.rename(top / release)
-    shutil.copy(INSTALLER, top)
+    shutil.copyfile(INSTALLER, top / INSTALLER.name)
+    (top / INSTALLER.name).chmod(0o755)
     write_tarball(paths[0], top, name.tarball.removesuffix(".tar.gz"))
     return paths
