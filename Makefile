@@ -1,6 +1,13 @@
 # `make demo` and `make test` install what they need by themselves; the rest of the targets likewise.
 
-PYTHON    ?= $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name && break; done)
+# This machine's interpreter. `make pi-bundle PYTHON=3.13` means the device's, which is PYTHON_VERSION.
+HOST_PYTHON = $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name && break; done)
+PYTHON    ?= $(HOST_PYTHON)
+PYTHON_VERSION ?= 3.11
+ifneq ($(filter 3.11 3.13 both,$(PYTHON)),)
+PYTHON_VERSION := $(PYTHON)
+override PYTHON := $(HOST_PYTHON)
+endif
 VENV      := .venv
 BIN       := $(VENV)/bin
 PEERS     := .venv-baselines
@@ -19,10 +26,10 @@ VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,int8-dynamic,fp32,fp32-di
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo artifacts test test-all check format bench demo-model demo-draft clean
+.PHONY: help setup demo artifacts pi-bundle test test-all test-arm64 check format bench demo-model demo-draft clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/dev-installed ## Install everything for development into .venv
 
@@ -33,11 +40,21 @@ demo: $(VENV)/build-installed ## Build the bundled model, transcribe its recordi
 artifacts: $(VENV)/build-installed ## Build MODEL=demo PRECISION=fp32 [DRAFT=heads] into artifacts/
 	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),fp32)' --precision '$(or $(PRECISION),fp32)' $(if $(DRAFT),--draft '$(DRAFT)')
 
+# The bundled model's draft comes with it.
+pi-bundle: PI_ARTIFACT = $(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),int8)-arm64
+pi-bundle: PI_DRAFT = $(or $(DRAFT),$(if $(filter demo,$(MODEL)),heads))
+pi-bundle: $(VENV)/build-installed ## Pack MODEL=demo PRECISION=int8 for PYTHON=3.11|3.13|both of a Raspberry Pi into dist/
+	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(PI_ARTIFACT)' --precision '$(or $(PRECISION),int8)' --target arm64 $(if $(PI_DRAFT),--draft '$(PI_DRAFT)')
+	@$(BIN)/edgewhisper bundle '$(PI_ARTIFACT)' -o dist --python '$(PYTHON_VERSION)'
+
 test: $(VENV)/dev-installed ## Run the fast tests
 	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
 test-all: $(VENV)/dev-installed $(OPENVINO)/installed ## Run every test, the slow ones too
 	$(BIN)/python -m pytest
+
+test-arm64: $(VENV)/dev-installed ## Install the demo's bundle on an emulated Raspberry Pi and compare it with this machine
+	$(BIN)/python -m pytest tests/arm64
 
 check: $(VENV)/dev-installed ## Check format, lint, types and who may import whom
 	$(BIN)/ruff format --check

@@ -16,6 +16,7 @@ from edgewhisper.errors import EdgeWhisperError
 
 from .bench import bench
 from .build import build
+from .bundle import bundle
 from .completion import completion
 from .distill import distill
 from .doctor import doctor
@@ -63,6 +64,7 @@ for command in (
     listen,
     build,
     quantize,
+    bundle,
     inspect,
     doctor,
     evaluate,

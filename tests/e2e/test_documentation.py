@@ -38,8 +38,8 @@ def test_shell_blocks_are_valid(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"\bmake ([a-z-]+)", " ".join(shell_lines(page))))
-    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"\bmake ([a-z0-9-]+)", " ".join(shell_lines(page))))
+    known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets <= known
 
 
