@@ -39,8 +39,8 @@ def bundle(artifact: Path, output: Path, python: str, deb: bool) -> None:
 
     \b
     Examples:
-      edgewhisper build demo -o artifacts/demo-pi --precision int8 --target arm64
-      edgewhisper bundle artifacts/demo-pi --python both
+      edgewhisper bundle artifacts/demo-pi
+      edgewhisper bundle artifacts/base-pi --python both -o dist
     """
     from edgewhisper.deploy.bundle.build import build_bundles
 

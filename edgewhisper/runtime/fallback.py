@@ -64,7 +64,8 @@ class FallbackDecoder:
     def decode_short(self, cross: CrossKV, prompt: Sequence[int], frames: int) -> WindowText | None:
         """Decode a window of which a part was encoded, `frames` frames of it audio; None where the text may be wrong.
 
-        A full window may have another text than: one that never ended, that repeats itself or is unsure, that nobody says as fast.
+        A full window may have another text than one that never ended, repeats itself or is unsure, that nobody says as fast, or that is
+        taken for silence.
         """
         temperature = self._options.temperatures[0]
         generator = self._generator if temperature > 0 else None
@@ -75,6 +76,7 @@ class FallbackDecoder:
             or is_too_fast(len(decoded.tokens), frames, self._audio)
             or self._is_repetitive(ratio)
             or self._is_unsure(decoded)
+            or self._passes_for_silence(decoded)
         )
         return None if doubtful else WindowText(decoded, ratio, is_silent=False)
 
@@ -93,13 +95,8 @@ class FallbackDecoder:
         return np.random.default_rng(self._options.seed)
 
     def _needs_fallback(self, decoded: Decoded, ratio: float) -> bool:
-        options = self._options
         unsure = self._is_unsure(decoded)
-        if (
-            unsure
-            and options.no_speech_threshold is not None
-            and decoded.no_speech_prob > options.no_speech_threshold
-        ):
+        if unsure and self._passes_for_silence(decoded):
             return False
         return unsure or self._is_repetitive(ratio)
 
@@ -107,13 +104,17 @@ class FallbackDecoder:
         threshold = self._options.logprob_threshold
         return threshold is not None and decoded.avg_logprob < threshold
 
+    def _passes_for_silence(self, decoded: Decoded) -> bool:
+        threshold = self._options.no_speech_threshold
+        return threshold is not None and decoded.no_speech_prob > threshold
+
     def _is_repetitive(self, ratio: float) -> bool:
         threshold = self._options.compression_ratio_threshold
         return threshold is not None and ratio > threshold
 
     def _is_silent(self, decoded: Decoded) -> bool:
         options = self._options
-        if options.no_speech_threshold is None or decoded.no_speech_prob <= options.no_speech_threshold:
+        if not self._passes_for_silence(decoded):
             return False
         return options.logprob_threshold is None or decoded.avg_logprob <= options.logprob_threshold
 

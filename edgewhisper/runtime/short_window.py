@@ -16,6 +16,9 @@ MARGIN = 1.28
 LEAST = 0.2
 """Seconds: what is left of a recording, if it is shorter, holds no word and is no window."""
 
+SURE_LANGUAGE = 0.5
+"""Probability below which the full window is asked for the language."""
+
 _STEP = 32
 """Frames: lengths are multiples of it, so that few different ones are computed."""
 
@@ -23,7 +26,7 @@ _MOST_OF_WINDOW = 0.9
 """Above this share a full window costs hardly more."""
 
 _TOKENS_PER_SECOND, _TOKENS_BESIDE = 20, 8
-"""No one speaks faster, in the vocabularies that Whisper has."""
+"""No one speaks faster in languages of Latin script; of others, whose characters are a token or more each, some full windows are asked in vain."""
 
 
 def usual_window(manifest: Manifest) -> Window:

@@ -15,7 +15,7 @@ from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
 from .prompt import Context, previous_text_limit, start_sequence
 from .protocols import CrossKV, Decoder, Encoder, FeatureSource, Floats
 from .rules import rules_for
-from .short_window import LEAST, frames_to_encode
+from .short_window import LEAST, SURE_LANGUAGE, frames_to_encode
 from .speculation.speculation import DraftSource, speculation_for
 from .vocabulary import Vocabulary
 
@@ -58,6 +58,15 @@ class Window:
     log_mel: Floats
     encoded: int
     cross: CrossKV | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a part of its frames is encoded."""
+        return self.encoded < self.log_mel.shape[1]
+
+    def ask_all(self) -> None:
+        """Encode all of its frames from now on."""
+        self.encoded, self.cross = self.log_mel.shape[1], None
 
 
 class Transcription:
@@ -169,21 +178,33 @@ class Transcription:
         segments = (self._segment(piece, window.frame, text) for piece in pieces.segments)
         return [segment for segment in segments if segment.text.strip()]
 
+    @property
+    def _detects_language(self) -> bool:
+        return self._options.language is None and len(self._model.tokens.languages) > 1
+
     def _language(self) -> tuple[str, float]:
         tokens = self._model.tokens
         if self._options.language is not None:
             return language_code(self._options.language, tokens), 1.0
-        if len(tokens.languages) < 2:
+        if not self._detects_language:
             return next(iter(tokens.languages), "en"), 1.0
         first = self._window(0)
         assert first is not None  # audio without a single sample is an error when it is opened
-        cross = self.encode(first)
+        language = self._heard_in(first)
+        if language[1] < SURE_LANGUAGE and first.is_short:
+            first.ask_all()
+            language = self._heard_in(first)
+        self._first_window = first
+        return language
+
+    def _heard_in(self, window: Window) -> tuple[str, float]:
+        """The language spoken in a window, which is encoded for it."""
+        cross = window.cross = self.encode(window)
         started = time.perf_counter()
         with self._model.lock:
-            language = detect_language(self._model.decoder, cross, tokens)
+            language = detect_language(self._model.decoder, cross, self._model.tokens)
             self._model.decoder.release()
         self._statistics.decoder_seconds += time.perf_counter() - started
-        first.cross, self._first_window = cross, first
         return language
 
     def _window(self, frame: int) -> Window | None:
@@ -213,11 +234,18 @@ class Transcription:
 
     def decode(self, window: Window) -> WindowText:
         """Decode a window."""
-        text = self._decode_short(window) if window.encoded < window.log_mel.shape[1] else None
-        return text or self.decide(window, self.encode(window))
+        if window.is_short:
+            if (text := self._decode_short(window)) is not None:
+                return text
+            window.ask_all()
+            if window.frame == 0 and self._detects_language:
+                self.info.language, self.info.language_probability = self._heard_in(window)
+                self._start = start_sequence(self._options, self._model.tokens, self.info.language)
+                window.prompt = self._prompt()
+        return self.decide(window, self.encode(window))
 
     def _decode_short(self, window: Window) -> WindowText | None:
-        """The text of a short window; None where it may be wrong, and the window is a full one from now on."""
+        """The text of a short window; None where it may be wrong."""
         cross = self.encode(window)
         started = time.perf_counter()
         with self._model.lock:
@@ -227,7 +255,6 @@ class Transcription:
         self._statistics.short_windows += 1
         if text is None:
             self._statistics.full_retries += 1
-            window.encoded = window.log_mel.shape[1]
         return text
 
     def is_unsure(self, first: Decoded) -> bool:

@@ -24,8 +24,10 @@ def test_the_script_is_valid_for_its_shell(shell: str, command: Command) -> None
             {
                 "bench",
                 "build",
+                "bundle",
                 "completion",
                 "distill",
+                "doctor",
                 "download",
                 "eval",
                 "inspect",

@@ -22,7 +22,9 @@ from tests.scripted import (
     BEGIN,
     DIMENSIONS,
     END,
+    ENGLISH,
     GERMAN,
+    NO_SPEECH,
     START,
     TOKENS,
     VOCABULARY,
@@ -137,7 +139,10 @@ def test_speed_limits() -> None:
 
 
 def test_recordings_keep_their_text(demo_artifact: Path, recordings: Sequence[BundledRecording]) -> None:
-    """The bundled model's, with its real graphs: no more words wrong than from full windows, and nothing said on silence."""
+    """The bundled model's, with its real graphs: hardly more words wrong than from full windows, and nothing said on silence.
+
+    These are 266 words; on the 11,848 of the frozen set it is 0.1 points (docs/demo-model.md).
+    """
     transcriber = Transcriber(demo_artifact)
     recordings = [recording for recording in recordings if recording.group != "long"]
     wrong = {}
@@ -151,23 +156,52 @@ def test_recordings_keep_their_text(demo_artifact: Path, recordings: Sequence[Bu
         assert not any(text for text, item in zip(texts, recordings, strict=True) if item.group == "blank")
         wrong[window] = error_rate([item.text for item in recordings], texts).wer
         assert (short > 20) == (window == "auto")
-    assert wrong["auto"] <= wrong["full"] + 0.005
+    assert wrong["auto"] <= wrong["full"] + 0.02
 
 
 def test_the_full_window_is_the_last_word(
-    demo_artifact: Path, recordings: Sequence[BundledRecording]
+    demo_artifact: Path, recordings: Sequence[BundledRecording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With real graphs: where a text has no end, that of the full window stands."""
+    """With real graphs, and windows that end half a second before the speech does: what looks wrong is caught, and then the text is the full window's."""
     transcriber = Transcriber(demo_artifact)
-    for recording in recordings[:3]:
-        texts = {}
+    monkeypatch.setattr("edgewhisper.runtime.short_window.MARGIN", -0.5)
+    caught = 0
+    for recording in [x for x in recordings if x.group in ("seen", "unseen", "german")]:
+        found = {}
         for window in WINDOWS:
-            segments, info = transcriber.transcribe(
-                recording.path, DecodingOptions(window=window, max_tokens=3, temperature=0.0)
-            )
-            texts[window] = [segment.tokens for segment in segments]
-            assert info.statistics.full_retries == (window == "auto")
-        assert texts["auto"] == texts["full"]
+            segments, info = transcriber.transcribe(recording.path, DecodingOptions(window=window))
+            found[window] = [segment.tokens for segment in segments]
+        if info.statistics.full_retries == info.statistics.short_windows:
+            caught += 1
+            assert found["auto"] == found["full"]
+    assert caught > 0
+
+
+@pytest.mark.parametrize("limit", [0.5, 0.99], ids=["as it is written anew", "as it is unsure"])
+def test_a_language_misheard_in_a_short_window_is_heard_anew(
+    limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(cross: Any, prefix: tuple[int, ...]) -> Floats:
+        is_short = cross.shape[1] < FULL
+        if prefix == (START,):
+            return row((GERMAN if is_short else ENGLISH, 3.0))  # a probability of 0.95
+        return (endless if is_short else saying(1, 2))(cross, prefix)
+
+    monkeypatch.setattr("edgewhisper.runtime.transcription.SURE_LANGUAGE", limit)
+    texts, encoded, transcription = transcribe(script, language=None)
+    assert (texts, encoded) == ([" w1 w2"], [SHORT, FULL])
+    assert transcription.info.language == "en"
+    assert transcription.info.statistics.short_windows == (limit < 0.95)
+
+
+def test_what_passes_for_silence_is_asked_of_the_full_window() -> None:
+    def script(cross: Any, prefix: tuple[int, ...]) -> Floats:
+        if prefix[-1] == START and cross.shape[1] < FULL:
+            return row((NO_SPEECH, 9.0))
+        return saying(1, 2)(cross, prefix)
+
+    texts, encoded, _ = transcribe(script)
+    assert (texts, encoded) == ([" w1 w2"], [SHORT, FULL])
 
 
 def test_batches_have_full_windows(demo_artifact: Path) -> None:
