@@ -21,7 +21,9 @@ MODEL     ?= demo
 # fp32, fp16, int8, int8-dynamic, int8-weight or int4; the demo is int8 and other artifacts fp32 where none is given.
 PRECISION ?=
 # What `make bench` measures of edgewhisper; the first is what the others are compared with.
-VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,int8-dynamic,fp32,fp32-direct,fp32-portable
+VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,fp32
+# The others: the best form of each engine, as all of them (edgewhisper bench --peers) take 20 minutes.
+ENGINES   ?= transformers openai-whisper onnx-asr optimum-int8 faster-whisper faster-whisper-int8 whisper.cpp-q8_0 whisper.cpp-q5_1 sherpa-onnx-int8
 # What guesses tokens: heads, shared:1, ngram:FILE, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
@@ -69,7 +71,7 @@ format: $(VENV)/dev-installed ## Format the code
 bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed, memory and accuracy on this machine, against other engines, into benchmarks/
 	@mkdir -p benchmarks
 	@set -e; run=benchmarks/$$($(BIN)/python -m edgewhisper.bench.machine); \
-		$(BIN)/edgewhisper bench --model tiny.en --variants $(VARIANTS) --peers --peers-python $(PEERS)/bin/python --rounds 2 --clips 1,3,5,10,30 --accuracy -o $$run.json; \
+		$(BIN)/edgewhisper bench --model tiny.en --variants $(VARIANTS) $(addprefix --peer ,$(ENGINES)) --peers-python $(PEERS)/bin/python --rounds 2 --clips 1,3,5,10,30 --accuracy -o $$run.json; \
 		$(BIN)/edgewhisper report $$run.json -o $$run.html --markdown $$run.md
 
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped

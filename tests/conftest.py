@@ -19,6 +19,10 @@ hypothesis.settings.register_profile("edgewhisper", deadline=None, derandomize=T
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("edgewhisper")
 
+# Where tests run in several processes each has a processor: more threads would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("EDGEWHISPER_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing in the tests may depend on a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

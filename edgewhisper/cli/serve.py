@@ -63,7 +63,11 @@ from .parameters import FolderPath, Seconds, parse_speculate, usual_window_optio
     help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
 )
 @usual_window_option
-@click.option("--threads", type=click.IntRange(min=1), help="Threads. Default: the number of physical cores.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads. Default: $EDGEWHISPER_THREADS, else the number of physical cores.",
+)
 @click.option(
     "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
 )

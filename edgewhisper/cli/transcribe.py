@@ -117,7 +117,11 @@ if TYPE_CHECKING:
     metavar="ENCODING:RATE[:CHANNELS]",
     help="Read samples without a header, e.g. s16le:16000:1.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads. Default: the number of physical cores.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads. Default: $EDGEWHISPER_THREADS, else the number of physical cores.",
+)
 @click.option(
     "--provider",
     type=click.Choice(list(PROVIDERS)),

@@ -1,5 +1,6 @@
 """ONNX Runtime sessions: providers, threads and options."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ PROVIDERS: Mapping[str, str] = {
 }
 # Of ONNX Runtime's own messages, which can be pages long.
 _QUOTED_LENGTH = 200
+_THREADS = "EDGEWHISPER_THREADS"
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,16 @@ class SessionSettings:
     """How graphs are run."""
 
     provider: str = "cpu"  # a key of PROVIDERS
-    threads: int | None = None  # of one graph; None: as many as there are physical cores
+    # Of one graph; None: those of $EDGEWHISPER_THREADS, else as many as there are physical cores.
+    threads: int | None = None
     provider_options: Mapping[str, str] = field(default_factory=dict)
     low_memory: bool = False  # the least memory, at the price of time; see docs/memory.md
+
+    def __post_init__(self) -> None:
+        if self.threads is None and (given := os.environ.get(_THREADS)):
+            if not given.isdecimal() or int(given) < 1:
+                raise UsageError(f"{_THREADS}={given}: must be a whole number of 1 or more")
+            object.__setattr__(self, "threads", int(given))
 
 
 def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) -> Any:

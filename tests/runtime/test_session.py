@@ -63,6 +63,18 @@ def test_a_gpu_gets_no_cache_in_single_precision(
         create_session(folder, graph, SessionSettings(provider="cuda"))
 
 
+@pytest.mark.parametrize("given", ["0", "-1", "two", "1.5"])
+def test_threads_of_the_environment(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWHISPER_THREADS", "3")
+    assert SessionSettings().threads == 3
+    assert SessionSettings(threads=2).threads == 2
+    monkeypatch.setenv("EDGEWHISPER_THREADS", given)
+    with pytest.raises(UsageError, match=f"EDGEWHISPER_THREADS={given}: must be a whole number of 1 or more"):
+        SessionSettings()
+    monkeypatch.delenv("EDGEWHISPER_THREADS")
+    assert SessionSettings().threads is None
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_fewer_than_one_thread_is_bad_usage(folder: Path, graph: GraphInfo, threads: int) -> None:
     with pytest.raises(UsageError, match="must be at least 1"):
