@@ -78,11 +78,13 @@ def _write_text(heard: Heard, file: TextIO) -> None:
     redraws = file.isatty()
     if isinstance(heard, Utterance):
         print(_CLEAR_LINE if redraws else "", heard.text, sep="", file=file, flush=True)
-    elif isinstance(heard, Partial) and redraws:
+    elif redraws and isinstance(heard, Partial) and heard.text:
         room = shutil.get_terminal_size().columns - len(_GOES_ON) - 1  # a line that wraps cannot be redrawn
         print(_CLEAR_LINE, heard.text[-room:], sep="", end=_GOES_ON, file=file, flush=True)
+    elif redraws:  # what stands there will not become an utterance
+        print(_CLEAR_LINE, end="", file=file, flush=True)
     elif isinstance(heard, Partial):
-        print(f"... {heard.text}", file=sys.stderr, flush=True)
+        print(f"... {heard.text or '(nothing was said)'}", file=sys.stderr, flush=True)
 
 
 def _described(heard: Utterance) -> str:
