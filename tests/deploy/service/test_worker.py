@@ -164,14 +164,13 @@ def test_more_jobs_than_may_wait_are_refused() -> None:
         work = Work(lambda: StandIn(lambda word: goes_on.wait(PATIENCE)), most_waiting=2)
         jobs = [work.submit() for _ in range(3)]
         with pytest.raises(
-            Refusal, match="3 requests are being transcribed or wait; .* ask again"
+            Refusal, match=r"3 requests are being transcribed or wait; .* ask again"
         ) as refused:
             work.submit()
         assert refused.value.code == "busy"
         goes_on.set()
         for job in jobs:
             assert isinstance((await arrivals(job))[-1], Ended)
-        await asyncio.sleep(0)
         assert isinstance((await arrivals(work.submit()))[-1], Ended)
         await work.worker.stop()
 
@@ -179,20 +178,23 @@ def test_more_jobs_than_may_wait_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("kind", "message"),
     [
-        MemoryError(),
-        RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
-        RuntimeError(
-            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 1"
+        (MemoryError, ""),
+        (RuntimeError, "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
+        (
+            RuntimeError,
+            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 1",
         ),
     ],
 )
-def test_without_memory_the_model_is_freed(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_memory_the_model_is_freed(
+    kind: type[Exception], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     models: list[weakref.ref[StandIn]] = []
 
     def fail(word: str) -> None:
-        raise error
+        raise kind(message)
 
     def load() -> StandIn:
         model = StandIn(fail if not models else lambda word: None)
