@@ -134,11 +134,10 @@ def test_elsewhere_what_is_stable_goes_to_standard_error(capsys: pytest.CaptureF
     assert (out, err.splitlines()[:2]) == ("", ["... turn on", "... (nothing was said)"])
 
 
-@pytest.mark.parametrize("rate", ["0", "999", "2000000"])
+@pytest.mark.parametrize("rate", ["999", "2000000"])
 def test_a_rate_that_no_recording_has_is_one_line(rate: str, command: Command, demo_artifact: Path) -> None:
     outcome = command("listen", "-a", demo_artifact, "--raw", f"s16le:{rate}")
-    assert outcome.code in (1, 2)
-    assert f"rate {rate}" in outcome.err or f"rate of {rate} Hz" in outcome.err
+    outcome.assert_refused(1, f"standard input: a sample rate of {rate} Hz", "give 1000 to 1000000 Hz")
 
 
 def test_samples_come_from_standard_input(demo_artifact: Path, said: list[BundledRecording]) -> None:

@@ -219,11 +219,13 @@ def bursts(count: int) -> Floats:
 
 
 class Live(Given):
-    """Sound that comes twice as fast as it is heard."""
+    """Sound that takes its time, or half of it."""
+
+    speed = 2.0
 
     def blocks(self, stopped: threading.Event) -> Iterator[Block]:
         for block in super().blocks(stopped):
-            time.sleep(len(block.samples) / RATE / 2)
+            time.sleep(len(block.samples) / RATE / self.speed)
             yield block
 
 
@@ -268,15 +270,17 @@ def test_how_long_decoding_takes_is_known_of_what_was_as_long(transcriber: Trans
 
 
 def test_partial_text_takes_half_of_the_time_at_most(transcriber: Transcriber) -> None:
-    """Three seconds of sound in one and a half, and each decoding takes 0.3 s, which are due after 0.6 s of sound."""
     options = ListeningOptions(partial_interval=0.1)
-    slow = Slow(transcriber, 0.3)
-    source = Live(np.concatenate((tones(3.0), np.zeros(RATE, np.float32))))
+    slow = Slow(transcriber, 0.15)
+    source = Live(np.concatenate((tones(1.5), np.zeros(RATE, np.float32))))
+    source.speed = 1.0
     list(Listener(slow.as_transcriber, source, listening=options, voice=EnergyGate()))
     lengths = [length / RATE for length, _ in slow.decoded[1:]]
-    assert len(lengths) >= 3
-    gaps = [after - before for before, after in itertools.pairwise(lengths[1:-1])]
-    assert all(gap >= 0.55 for gap in gaps), lengths
+    gaps = [
+        after - before for before, after in itertools.pairwise(lengths[1:-1])
+    ]  # the first knew nothing of it
+    assert gaps
+    assert min(gaps) >= 2 * 0.15
 
 
 def test_what_was_shown_of_nothing_is_taken_back(transcriber: Transcriber) -> None:
