@@ -52,6 +52,26 @@ def test_the_unit_exposes_little(tmp_path: Path, drop_ins: list[str]) -> None:
     assert float(level[1]) < MOST_EXPOSED
 
 
+def filtered(call: str, group: str) -> bool:
+    return call in analyze("syscall-filter", group).stdout.split()
+
+
+@with_systemd
+def test_threads_may_be_bound_to_cores() -> None:
+    """Which ONNX Runtime does where it is not told how many to take; the last of the unit's filters that name a call counts."""
+    filters = re.findall(r"^SystemCallFilter=(~?)(.*)$", UNIT.read_text(), re.MULTILINE)
+    verdicts = [
+        not denies
+        for denies, names in filters
+        if any(
+            name == "sched_setaffinity" or filtered("sched_setaffinity", name)
+            for name in names.split()
+            if name == "sched_setaffinity" or name.startswith("@")
+        )
+    ]
+    assert verdicts[-2:] == [False, True], "denied with the group, then allowed"
+
+
 def test_the_settings_file_names_what_the_unit_reads() -> None:
     settings = dict(
         line.split("=", 1)

@@ -21,7 +21,7 @@ from .sources import Block, Source
 from .voice_activity import VoiceActivity, voice_activity
 
 PARTIAL_SHARE = 0.5
-"""Of the time, the most that is spent on partial text: the end of an utterance does not wait behind one that has just begun."""
+"""The most of the time that decoding partial text may take."""
 
 LISTENING = DecodingOptions(timestamps=False, temperature=(0.0, 0.4))
 """An utterance fits one window, so that no timestamps are needed; and who speaks waits: one more try where text is unsure, not five."""

@@ -268,6 +268,7 @@ async def held_by_headers(count: int) -> int:
     assert event.payload == bytes(LARGEST_PAYLOAD), "others have room"
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return held
 
 

@@ -40,9 +40,9 @@ class StandIn:
         self, stream: AudioStream, options: DecodingOptions, on_progress: Callable[[float], None]
     ) -> tuple[Iterator[Segment], object]:
         self.options.append(options)
-        return self._segments(stream), self.info
+        return self._segments(), self.info
 
-    def _segments(self, stream: AudioStream) -> Iterator[Segment]:
+    def _segments(self) -> Iterator[Segment]:
         for word in ("one", "two"):
             self._before(word)
             yield Segment(0, 1, f" {word}", (1, 2), -0.1, 0.0, 1.0, 0.0)
