@@ -30,8 +30,8 @@ class HttpRequest(Refusal):
 async def read_event(reader: asyncio.StreamReader, share: Share) -> Event | None:
     """The next event, or None at the end of the stream.
 
-    Its data and payload are held in `share`, piece by piece as they come: a header alone takes no room from others. The caller
-    settles it.
+    Its data and payload are held in `share`, piece by piece as they come, so that whatever a header promises takes little room from
+    others; the caller settles it.
 
     Raises:
         Refusal: not an event, or one larger than the bounds.

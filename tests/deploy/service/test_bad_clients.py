@@ -272,7 +272,7 @@ async def held_by_headers(count: int) -> int:
     return held
 
 
-def test_a_header_alone_takes_no_room_from_others(runner: asyncio.Runner) -> None:
+def test_a_header_alone_takes_little_room_from_others(runner: asyncio.Runner) -> None:
     assert runner.run(held_by_headers(20)) == 20 * PIECE
 
 
