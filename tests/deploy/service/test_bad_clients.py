@@ -239,6 +239,7 @@ HEADERS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(
     data=st.one_of(
         st.binary(max_size=200), st.tuples(HEADERS.map(line), st.binary(max_size=60)).map(b"".join)

@@ -16,6 +16,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping
 
 from edgewhisper import DecodingOptions, Transcriber
+from edgewhisper.runtime.short_window import usual_window
 from tests.conftest import BundledRecording
 from tests.deploy.service.servers import HOST, Samples, Server, answers, read_samples, speech_events, text_of
 
@@ -28,7 +29,8 @@ def transcriber(demo_artifact: Path) -> Transcriber:
 def expected(transcriber: Transcriber, samples: NDArray[np.generic], rate: int = 16_000) -> str:
     audio = transcriber.manifest.audio
     is_long = len(samples) / rate > audio.n_frames * audio.hop_length / audio.sample_rate
-    options = DecodingOptions(language="en", temperature=(0.0, 0.4), timestamps=is_long)
+    window = usual_window(transcriber.manifest)
+    options = DecodingOptions(language="en", temperature=(0.0, 0.4), timestamps=is_long, window=window)
     segments, _ = transcriber.transcribe(samples, options, sample_rate=rate)
     return "".join(segment.text for segment in segments).strip()
 
@@ -160,7 +162,7 @@ def test_what_a_request_asks_for_does_not_hold_for_the_next_one(server: Server, 
         async with AsyncTcpClient(HOST, server.port) as client:
             for event in events:
                 await client.write_event(event)
-            languages = []
+            languages: list[str | None] = []
             while len(languages) < 2 and (event := await client.read_event()) is not None:
                 if Transcript.is_type(event.type):
                     languages.append(Transcript.from_event(event).language)

@@ -284,7 +284,7 @@ def test_a_service_that_is_stuck_leaves_the_watchdog_alone(
                 messages.append(systemd.recv(4096).decode())
         return messages
 
-    monkeypatch.setattr("edgewhisper.deploy.service.server._STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(sys.modules[Service.__module__], "_STUCK_SECONDS", 0.2)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "40000")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, caplog.at_level(logging.INFO):

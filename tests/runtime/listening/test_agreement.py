@@ -54,6 +54,7 @@ words = strategies.sampled_from(["a", "b", "a.", "b,", "。", "!"])
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(texts=strategies.lists(strategies.lists(words, max_size=5).map(" ".join), max_size=12))
 def test_a_stable_text_only_grows(language: str, texts: list[str]) -> None:
     for before, after in itertools.pairwise(text for text in shown(language, *texts) if text is not None):
