@@ -327,6 +327,7 @@ def test_audio_of_all_clients_together_is_bounded(small_server: Server) -> None:
     assert error_of(said(small_server, held(1_100_000)))["code"] == "too-large"
 
 
+@pytest.mark.slow
 def test_a_chunk_of_the_largest_size_does_not_stay_in_memory(server: Server) -> None:
     def send() -> None:
         said(server, line(START | {"data": {"rate": 48_000, "width": 4, "channels": 8}}) + b"".join(

@@ -99,6 +99,7 @@ def test_the_text_is_the_same_with_the_energy_gate(
     assert [each.text for each in utterances(heard)] == [said[0].text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100_000])
 def test_how_sound_arrives_makes_no_difference(
     size: int, transcriber: Transcriber, said: list[BundledRecording]
@@ -153,11 +154,9 @@ def test_stopping_finishes_what_is_being_said(transcriber: Transcriber, said: li
     assert found.text
 
 
-def test_who_stops_iterating_ends_the_listening(
-    transcriber: Transcriber, said: list[BundledRecording]
-) -> None:
+def test_who_stops_iterating_ends_the_listening(transcriber: Transcriber) -> None:
     before = threading.active_count()
-    heard = iter(Listener(transcriber, Given(joined(said))))
+    heard = iter(Listener(Slow(transcriber, 0.0).as_transcriber, Given(bursts(4)), voice=EnergyGate()))
     assert isinstance(next(heard), Utterance)
     heard.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -332,15 +331,16 @@ def test_a_single_sign_of_noise_is_enough(sign: dict[str, float], transcriber: T
     assert len(unsure.decoded) > 1
 
 
-def test_a_gap_is_in_the_times(transcriber: Transcriber, said: list[BundledRecording]) -> None:
+def test_a_gap_is_in_the_times(transcriber: Transcriber) -> None:
     class Interrupted(Given):
         def blocks(self, stopped: threading.Event) -> Iterator[Block]:
             yield from super().blocks(stopped)
             yield Block(self.samples, missing=10.0)
 
-    first, second = utterances(list(Listener(transcriber, Interrupted(joined(said[:1])))))
-    assert second.text == first.text
-    assert second.start - first.start == pytest.approx(10 + len(joined(said[:1])) / RATE, abs=0.1)
+    source = Interrupted(np.concatenate((bursts(1), np.zeros(RATE, np.float32))))
+    slow = Slow(transcriber, 0.0)
+    first, second = utterances(list(Listener(slow.as_transcriber, source, voice=EnergyGate())))
+    assert second.start - first.start == pytest.approx(10 + len(source.samples) / RATE, abs=0.1)
 
 
 def test_push_to_talk(transcriber: Transcriber, said: list[BundledRecording]) -> None:
