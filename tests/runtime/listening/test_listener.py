@@ -395,7 +395,7 @@ def resident() -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024
 
 
-@pytest.mark.parametrize("make", [Silero, EnergyGate])
+@pytest.mark.parametrize("make", [pytest.param(Silero, marks=pytest.mark.slow), EnergyGate])
 def test_noise_has_no_text(make: Callable[[], Silero | EnergyGate], transcriber: Transcriber) -> None:
     assert list(Listener(transcriber, Noise(14, 2, seed=3), voice=make())) == []
 
