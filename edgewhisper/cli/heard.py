@@ -4,7 +4,8 @@ import dataclasses
 import json
 import shutil
 import sys
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable
+from typing import TextIO
 
 from edgewhisper.runtime.listening.heard import Dropped, Heard, Partial, Utterance
 from edgewhisper.runtime.memory import peak_memory
@@ -12,17 +13,14 @@ from edgewhisper.runtime.writers import subtitle_time
 
 from .outputs import standard_output
 
-if TYPE_CHECKING:
-    from edgewhisper.runtime.listening.listener import Listener
-
 HEARD_FORMATS = ("txt", "json")
 
 _CLEAR_LINE, _GOES_ON = "\r\x1b[K", " ..."
 _KINDS = {Utterance: "utterance", Partial: "partial", Dropped: "dropped"}
 
 
-def write_heard(listener: "Listener", extension: str, verbose: bool) -> None:
-    """Listen, and write each utterance at once; in the end a line on standard error sums up.
+def write_heard(listener: Iterable[Heard], extension: str, verbose: bool) -> None:
+    """Write what is heard, each at once; in the end a line on standard error sums up.
 
     Raises:
         AudioError: from the listener.
@@ -78,11 +76,13 @@ def _write_text(heard: Heard, file: TextIO) -> None:
     redraws = file.isatty()
     if isinstance(heard, Utterance):
         print(_CLEAR_LINE if redraws else "", heard.text, sep="", file=file, flush=True)
-    elif isinstance(heard, Partial) and redraws:
+    elif redraws and isinstance(heard, Partial) and heard.text:
         room = shutil.get_terminal_size().columns - len(_GOES_ON) - 1  # a line that wraps cannot be redrawn
         print(_CLEAR_LINE, heard.text[-room:], sep="", end=_GOES_ON, file=file, flush=True)
+    elif redraws:  # what stands there will not become an utterance
+        print(_CLEAR_LINE, end="", file=file, flush=True)
     elif isinstance(heard, Partial):
-        print(f"... {heard.text}", file=sys.stderr, flush=True)
+        print(f"... {heard.text or '(nothing was said)'}", file=sys.stderr, flush=True)
 
 
 def _described(heard: Utterance) -> str:

@@ -173,6 +173,7 @@ def serve(
         language=language,
         initial_prompt=initial_prompt,
         speculate=speculate,
+        temperature=(0.0, 0.4),  # who speaks waits: one more try where text is unsure, not five
         window=window or usual_window(manifest),
     )
     check_options(options, manifest.tokens, manifest.dimensions)

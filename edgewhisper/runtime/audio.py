@@ -67,11 +67,7 @@ class AudioStream:
     def _start(self) -> None:
         try:
             self._recording = self._open_recording(self._opened)
-            rate = self._recording.sample_rate
-            if not _MIN_RATE <= rate <= _MAX_RATE:
-                raise AudioError(
-                    f"{self.name}: a sample rate of {rate} Hz; give {_MIN_RATE} to {_MAX_RATE} Hz"
-                )
+            check_rate(self._recording.sample_rate, self.name)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -322,6 +318,12 @@ def resampler(rate: int, target_rate: int) -> Callable[[NDArray[np.float32], boo
         return lambda samples, last: samples
     stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
     return lambda samples, last: stream.resample_chunk(samples, last=last)
+
+
+def check_rate(rate: int, name: str) -> None:
+    """Raise AudioError for a rate in Hz that no recording has."""
+    if not _MIN_RATE <= rate <= _MAX_RATE:
+        raise AudioError(f"{name}: a sample rate of {rate} Hz; give {_MIN_RATE} to {_MAX_RATE} Hz")
 
 
 def check_samples(block: NDArray[np.float32], name: str, n_before: int, sample_rate: int) -> None:

@@ -1,5 +1,6 @@
 """`edgewhisper listen` as it is used: a microphone, a pipe, a recording that is played, and the signals that end it."""
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from edgewhisper.cli.heard import write_heard
+from edgewhisper.runtime.listening.heard import Dropped, Heard, Partial, Utterance
 from edgewhisper.runtime.protocols import Floats
 from tests.conftest import BundledRecording, Command
 from tests.fake_arecord import FakeArecord, install
@@ -86,27 +89,55 @@ def test_a_recording_is_played_and_written(
 
 
 def test_json_has_a_line_for_each_utterance_and_for_what_is_stable(
-    command: Command, demo_artifact: Path, played: Path, said: list[BundledRecording]
+    command: Command, demo_artifact: Path, recordings: Sequence[BundledRecording]
 ) -> None:
-    outcome = command(
-        "listen",
-        "-a",
-        demo_artifact,
-        "--simulate",
-        played,
-        "--format",
-        "json",
-        "--partial",
-        "--language",
-        "en",
-    )
+    (longer,) = (each for each in recordings if each.path.stem == "seen-011")
+    arguments = ("--simulate", longer.path, "--format", "json", "--partial", "--language", "en")
+    outcome = command("listen", "-a", demo_artifact, *arguments)
     *partial, final = lines_of(outcome.out)
-    assert {each["type"] for each in partial} <= {"partial"}
+    assert partial, "something was stable before the end"
+    assert {each["type"] for each in partial} == {"partial"}
+    assert all(each["start"] == final["start"] and each["text"] for each in partial)
     assert final["type"] == "utterance"
-    assert final["text"] == said[0].text
+    assert final["text"] == longer.text
     assert {"start", "end", "language", "confidence", "latency", "latency_from_voice", "ended_by"} <= set(
         final
     )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("heard", "written"),
+    [
+        (Partial(1.0, "turn on"), "\r\x1b[Kturn on ..."),
+        (Partial(1.0, ""), "\r\x1b[K"),
+        (Dropped(1.0, 2.0), "\r\x1b[K"),
+        (Utterance(1.0, 2.0, "Turn on.", "en", 0.9, -0.1, 0.0, "pause", 0.1, 0.6), "\r\x1b[KTurn on.\n"),
+    ],
+)
+def test_on_a_terminal_what_is_stable_stands_where_the_text_will_be(
+    heard: Heard, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    write_heard([heard], "txt", False)
+    assert terminal.getvalue() == written
+
+
+def test_elsewhere_what_is_stable_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    write_heard([Partial(1.0, "turn on"), Partial(1.0, "")], "txt", False)
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[:2]) == ("", ["... turn on", "... (nothing was said)"])
+
+
+@pytest.mark.parametrize("rate", ["999", "2000000"])
+def test_a_rate_that_no_recording_has_is_one_line(rate: str, command: Command, demo_artifact: Path) -> None:
+    outcome = command("listen", "-a", demo_artifact, "--raw", f"s16le:{rate}")
+    outcome.assert_refused(1, f"standard input: a sample rate of {rate} Hz", "give 1000 to 1000000 Hz")
 
 
 def test_samples_come_from_standard_input(demo_artifact: Path, said: list[BundledRecording]) -> None:

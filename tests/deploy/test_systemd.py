@@ -52,6 +52,15 @@ def test_the_unit_exposes_little(tmp_path: Path, drop_ins: list[str]) -> None:
     assert float(level[1]) < MOST_EXPOSED
 
 
+@with_systemd
+def test_threads_may_be_bound_to_cores() -> None:
+    """ONNX Runtime binds them where it is not told how many to take; the call is denied with others and then allowed."""
+    filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
+    denied = next(index for index, names in enumerate(filters) if names[0] == "~" and "@resources" in names)
+    assert "sched_setaffinity" in analyze("syscall-filter", "@resources").stdout.split()
+    assert "sched_setaffinity" in filters[denied + 1 :]
+
+
 def test_the_settings_file_names_what_the_unit_reads() -> None:
     settings = dict(
         line.split("=", 1)

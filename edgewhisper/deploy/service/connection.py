@@ -19,7 +19,8 @@ from edgewhisper.runtime.language import language_code
 from edgewhisper.runtime.memory import return_freed_memory
 from edgewhisper.runtime.options import DecodingOptions
 
-from .events import HttpRequest, read_event
+from .events import HttpRequest, is_unicode, read_event
+from .expected import with_expected
 from .limits import Limits, Refusal, Share
 from .metrics import Metrics
 from .speech import Speech, raw_format
@@ -169,31 +170,37 @@ class Connection:
         name, model = _text(data, "name"), self._offer.manifest.model.name
         if name and name != model:
             raise Refusal("unknown-model", f"no model {name[:40]!a} here; the model is {model}")
+        options = with_expected(self._offer.options, data, self._offer.manifest.dimensions)
         language = _text(data, "language")
         if not language or language == "auto":
-            return self._offer.options
+            return options
         try:
             code = language_code(_without_region(language), self._offer.manifest.tokens)
         except UsageError as error:
             raise Refusal("unknown-language", str(error)) from None
-        return dataclasses.replace(self._offer.options, language=code)
+        return dataclasses.replace(options, language=code)
 
     async def _answer(self) -> None:
         speech, self._speech = self._speech, None
         if speech is None:
             raise Refusal("malformed", "audio-stop without audio")
+        options, self._options = self._options, self._offer.options
         if speech.is_empty:
-            await self._send(Transcript(""))
+            for answer in (TranscriptStart(), Transcript(""), TranscriptStop()):
+                await self._send(answer)
             return
         self.is_answering = True
         try:
-            await self._transcribe(speech)
+            await self._transcribe(speech, options)
         finally:
             self.is_answering = False
-            self._options = self._offer.options
 
-    async def _transcribe(self, speech: Speech) -> None:
-        job = Job(speech, self._options, lambda: not self._writer.is_closing())
+    def _is_there(self) -> bool:
+        """Whether somebody waits for the answer; who has closed the connection's other side does not."""
+        return not (self._writer.is_closing() or self._reader.at_eof())
+
+    async def _transcribe(self, speech: Speech, options: DecodingOptions) -> None:
+        job = Job(speech, options, self._is_there)
         self._offer.worker.submit(job)
         pieces: list[str] = []
         while not isinstance(arrival := await job.arrivals.get(), Ended):
@@ -218,14 +225,9 @@ class Connection:
 
 def _text(data: dict[str, Any], name: str) -> str | None:
     value = data.get(name)
-    if value is None or (isinstance(value, str) and _is_unicode(value)):
+    if value is None or (isinstance(value, str) and is_unicode(value)):
         return value
     raise Refusal("malformed", f"'{name}' is not text")
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it can be sent: JSON has escapes for halves of characters."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _without_region(language: str) -> str:

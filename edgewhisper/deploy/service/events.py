@@ -15,6 +15,7 @@ from .limits import Refusal, Share
 
 LONGEST_LINE = 65_536  # bytes of a header, and of the data after it
 LARGEST_PAYLOAD = 4_194_304  # bytes of an audio chunk: two minutes of 16 kHz, 16 bits, mono
+PIECE = 65_536  # bytes that are held for a client before they have come
 _HTTP = re.compile(rb"[A-Z]{3,8} \S+ HTTP/\d")
 _TLS_HANDSHAKE = b"\x16\x03"
 
@@ -29,7 +30,8 @@ class HttpRequest(Refusal):
 async def read_event(reader: asyncio.StreamReader, share: Share) -> Event | None:
     """The next event, or None at the end of the stream.
 
-    Its data and payload are held in `share`; the caller settles it.
+    Its data and payload are held in `share`, piece by piece as they come, so that whatever a header promises takes little room from
+    others; the caller settles it.
 
     Raises:
         Refusal: not an event, or one larger than the bounds.
@@ -57,14 +59,22 @@ async def read_event(reader: asyncio.StreamReader, share: Share) -> Event | None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise Refusal("malformed", f"{_quoted(kind)}: 'data' is not an object")
-    if length := _length(header, "data_length", LONGEST_LINE):
-        share.grow(length)
-        data = data | _parse(await reader.readexactly(length), "data")
+    if length := _length(header, "data_length", LONGEST_LINE, "send fewer names and terms"):
+        data = data | _parse(await _read(reader, length, share), "data")
     payload = None
-    if length := _length(header, "payload_length", LARGEST_PAYLOAD):
-        share.grow(length)
-        payload = await reader.readexactly(length)
+    if length := _length(header, "payload_length", LARGEST_PAYLOAD, "send the audio in smaller chunks"):
+        payload = await _read(reader, length, share)
     return Event(kind, data, payload)
+
+
+async def _read(reader: asyncio.StreamReader, length: int, share: Share) -> bytes:
+    pieces = []
+    while length:
+        size = min(length, PIECE)
+        share.grow(size)
+        pieces.append(await reader.readexactly(size))
+        length -= size
+    return b"".join(pieces)
 
 
 def _parse(text: bytes, what: str) -> dict[str, Any]:
@@ -77,15 +87,20 @@ def _parse(text: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def _length(header: dict[str, Any], name: str, most: int) -> int:
+def _length(header: dict[str, Any], name: str, most: int, advice: str) -> int:
     value = header.get(name)
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise Refusal("malformed", f"'{name}' is not a number of bytes")
     if value > most:
-        raise Refusal("too-large", f"'{name}' is more than {most} bytes; send the audio in smaller chunks")
+        raise Refusal("too-large", f"'{name}' is more than {most} bytes; {advice}")
     return value
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be sent and encoded: JSON has escapes for halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,7 @@
 """One transcription at a time, in a thread of its own, and a short queue before it."""
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from edgewhisper.errors import AudioError, EdgeWhisperError
 from edgewhisper.runtime.audio import open_audio
+from edgewhisper.runtime.batch import is_allocation_failure
 from edgewhisper.runtime.options import DecodingOptions
 
 from .limits import Refusal
@@ -43,7 +45,9 @@ class Job:
 
     speech: Speech
     options: DecodingOptions
-    is_wanted: Callable[[], bool]  # whether the client is still there; asked when its turn comes
+    is_wanted: Callable[
+        [], bool
+    ]  # whether the client is still there; asked when its turn comes, and after each segment
     arrivals: asyncio.Queue[Begun | str | Ended | Exception] = field(default_factory=asyncio.Queue)
     submitted: float = field(default_factory=time.perf_counter)
 
@@ -99,7 +103,7 @@ class Worker:
             )
         self._jobs += 1
         self._metrics.waiting += 1
-        self._run(lambda: self._transcribe(job)).add_done_callback(self._count_down)
+        self._run(lambda: self._serve(job))
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether the thread has come no step further for so long although there is work."""
@@ -137,56 +141,75 @@ class Worker:
             self._idle.cancel()
             self._idle = None
 
-    def _count_down(self, _: object) -> None:
-        self._jobs -= 1
-        self._metrics.running = 0
-
     def _begin(self) -> None:
         self._metrics.waiting -= 1
         self._metrics.running = 1
 
+    def _end(self) -> None:
+        self._jobs -= 1
+        self._metrics.running = 0
+
     # In the thread
 
-    def _transcribe(self, job: Job) -> None:
-        def say(arrival: Begun | str | Ended | Exception) -> None:
-            self._loop.call_soon_threadsafe(job.arrivals.put_nowait, arrival)
-
+    def _serve(self, job: Job) -> None:
         self._loop.call_soon_threadsafe(self._begin)
+        try:
+            self._answer(
+                job, lambda arrival: self._loop.call_soon_threadsafe(job.arrivals.put_nowait, arrival)
+            )
+        finally:  # here, so that it comes before the next job begins
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _answer(self, job: Job, say: Callable[[Begun | str | Ended | Exception], object]) -> None:
         if self._stopping:
             say(_ending())
-        elif not job.is_wanted():
-            say(ConnectionResetError("the client has gone"))
-        else:
-            try:
-                self._decode(job, say)
-            except AudioError as error:
-                say(Refusal("malformed", str(error)))
-            except EdgeWhisperError as error:
-                _LOG.error("error: %s", error)
-                say(Refusal("failed", str(error)))
-            except MemoryError:
-                self._model.free()
-                _LOG.error("error: not enough memory; the model was freed")
-                say(Refusal("failed", "not enough memory; close other programs or take a smaller model"))
-            except Exception:
+            return
+        lacks_memory = False
+        try:
+            self._transcribe(job, say)
+        except AudioError as error:
+            say(Refusal("malformed", str(error)))
+        except EdgeWhisperError as error:
+            _LOG.error("error: %s", error)
+            say(Refusal("failed", str(error)))
+        except Exception as error:
+            lacks_memory = is_allocation_failure(error)
+            if not lacks_memory:
                 _LOG.exception("error: unexpected; please report it")
                 say(Refusal("failed", "an unexpected error, which the service's log shows"))
+        if lacks_memory:  # only here, where no traceback holds the model any more
+            self._model.free()
+            _LOG.error("error: not enough memory; the model was freed")
+            say(Refusal("failed", "not enough memory; close other programs or take a smaller model"))
 
-    def _decode(self, job: Job, say: Callable[[Begun | str | Ended], None]) -> None:
+    def _transcribe(self, job: Job, say: Callable[[Begun | str | Ended | Exception], object]) -> None:
+        if not job.is_wanted():
+            say(_gone())
+            return
         started = time.perf_counter()
         transcriber = self._model.transcriber()
-        rate = transcriber.manifest.audio.sample_rate
-        stream = open_audio(job.speech.file(), raw=job.speech.raw, target_rate=rate)
-        segments, info = transcriber.transcribe(stream, job.options, on_progress=self._note_step)
-        say(Begun(info.language))
-        for segment in segments:
-            say(segment.text)
+        audio = transcriber.manifest.audio
+        options = job.options
+        if job.speech.seconds <= audio.n_frames * audio.hop_length / audio.sample_rate:
+            options = dataclasses.replace(options, timestamps=False)  # one window needs none to go on from
+        with open_audio(job.speech.file(), raw=job.speech.raw, target_rate=audio.sample_rate) as stream:
+            segments, info = transcriber.transcribe(stream, options, on_progress=self._note_step)
+            say(Begun(info.language))
+            for segment in segments:
+                say(segment.text)
+                if not job.is_wanted():
+                    say(_gone())
+                    return
         seconds = time.perf_counter() - started
         self._loop.call_soon_threadsafe(self._metrics.note, job.speech.seconds, seconds)
         say(Ended(info.language, seconds, started - job.submitted))
 
     def _note_step(self, _: float) -> None:
         self._last_step = time.monotonic()
+
+
+def _gone() -> ConnectionResetError:
+    return ConnectionResetError("the client has gone")
 
 
 def _ending() -> Refusal:

@@ -14,8 +14,7 @@ from edgewhisper.errors import AudioError, MissingDependencyError
 
 from ..audio import SAMPLE_RATE, resampler
 from ..pcm import decode_pcm
-from ..protocols import Floats
-from .sources import LOOK_UP, SILENT
+from .sources import LOOK_UP, SILENT, Block
 
 _PERIOD, _BUFFER = (
     32_000,
@@ -36,7 +35,7 @@ _CAUSES = (
     ("Unknown PCM", f"is not there; plug it in, or name another ({_SHOW})"),
 )
 _OTHER_RATE = re.compile(r"rate is not accurate \(requested = \d+Hz, got = (\d+)Hz\)")
-_OVERRUN = re.compile(r"overrun!!! \(at least ([\d.]+) ms long\)")
+_OVERRUN = re.compile(r"overrun!!! \(at least (\d+(?:\.\d+)?) ms long\)")
 
 
 class Arecord:
@@ -52,8 +51,8 @@ class Arecord:
         self._device = None if device is None else _find(device)
         self.name = f"microphone {device or 'default'}"
 
-    def samples(self, stopped: threading.Event) -> Iterator[Floats]:
-        """As `Recorder.samples`."""
+    def blocks(self, stopped: threading.Event) -> Iterator[Block]:
+        """As `Recorder.blocks`."""
         command = [self._program, "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(SAMPLE_RATE)]
         command += ["-F", str(_PERIOD), "-B", str(_BUFFER)]
         command += [] if self._device is None else ["-D", self._device]
@@ -76,13 +75,13 @@ class Arecord:
             finally:
                 process.kill()
 
-    def _recorded(self, process: subprocess.Popen[bytes], stopped: threading.Event) -> Iterator[Floats]:
+    def _recorded(self, process: subprocess.Popen[bytes], stopped: threading.Event) -> Iterator[Block]:
         assert process.stdout is not None
         assert process.stderr is not None
         out, err = process.stdout.fileno(), process.stderr.fileno()
         messages, open_files = "", [out, err]
         resample = resampler(SAMPLE_RATE, SAMPLE_RATE)
-        pending, heard = b"", time.monotonic()
+        pending, heard, missing = b"", time.monotonic(), 0.0
         while not stopped.is_set():
             ready = select.select(open_files, [], [], LOOK_UP)[0]
             if err in ready:  # before the samples: what is said of them comes first
@@ -93,8 +92,12 @@ class Arecord:
                 if found := _OTHER_RATE.search(messages):
                     resample = resampler(int(found[1]), SAMPLE_RATE)
                     messages = messages[found.end() :]
-                for overrun in _OVERRUN.findall(text):
-                    _LOG.warning("%s: %s ms of sound were lost; this machine is too busy", self.name, overrun)
+                while found := _OVERRUN.search(messages):
+                    _LOG.warning(
+                        "%s: %s ms of sound were lost; this machine is too busy", self.name, found[1]
+                    )
+                    missing += float(found[1]) / 1000
+                    messages = messages[found.end() :]
             elif out in ready:
                 data = os.read(out, _READ_BYTES)
                 if not data:
@@ -102,8 +105,8 @@ class Arecord:
                 heard = time.monotonic()
                 pending += data
                 whole = len(pending) - len(pending) % 2
-                yield resample(decode_pcm(pending[:whole], "s16le"), False)
-                pending = pending[whole:]
+                yield Block(resample(decode_pcm(pending[:whole], "s16le"), False), missing)
+                pending, missing = pending[whole:], 0.0
             elif time.monotonic() - heard > SILENT:
                 raise AudioError(f"{self.name}: gives no sound; plug it in again, or name another ({_SHOW})")
         if stopped.is_set():

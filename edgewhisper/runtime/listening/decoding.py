@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from ..transcriber import Transcriber
 from .frames import Speech
 
 _WARM_UP = 0.5  # seconds
-_REMEMBERED = 3  # decodings
+_REMEMBERED = 8  # decodings
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,11 @@ class Understood:
 
 
 class SpeechDecoder:
-    """Decodes utterances one after the other; the decoding of one that was under way helps with what it has become."""
+    """Decodes utterances one after the other; the decoding of one that was under way helps with what it has become.
+
+    Attributes:
+        latest_seconds: what the last decoding took; 0 before the first.
+    """
 
     def __init__(self, transcriber: Transcriber, options: DecodingOptions) -> None:
         """Decode a moment of silence, as a first time takes longer.
@@ -42,13 +45,16 @@ class SpeechDecoder:
         self._bounds = (-1, -1)  # of the latest utterance
         self._understood = Understood("", "", -math.inf, 0.0)
         self._hypothesis: Sequence[int] | None = None
-        self._times: deque[float] = deque(maxlen=_REMEMBERED)  # seconds
+        self.latest_seconds = 0.0
+        self._times: tuple[
+            tuple[int, float], ...
+        ] = ()  # samples and seconds; replaced as a whole, as another thread reads it
         self._transcribe(np.zeros(round(_WARM_UP * SAMPLE_RATE), np.float32), None)
 
-    @property
-    def seconds(self) -> float:
-        """What a decoding takes: the least of the last ones, as others may have waited for a processor."""
-        return min(self._times)
+    def expected_seconds(self, samples: int) -> float:
+        """What decoding so many samples takes: the least of the last decodings of as many or more, as others may have waited for a
+        processor; infinite where there was none."""
+        return min((seconds for length, seconds in self._times if length >= samples), default=math.inf)
 
     def decode(self, speech: Speech) -> Understood:
         """The utterance's text. What was decoded before is not decoded again."""
@@ -56,19 +62,19 @@ class SpeechDecoder:
         if bounds == self._bounds:
             return self._understood
         grows = speech.start == self._bounds[0] and self._transcriber.guesses_are_exact
+        started = time.monotonic()
         segments, language = self._transcribe(speech.samples, self._hypothesis if grows else None)
+        self.latest_seconds = time.monotonic() - started
+        self._times = (*self._times, (len(speech.samples), self.latest_seconds))[-_REMEMBERED:]
         self._bounds = bounds
         self._hypothesis = [token for segment in segments for token in segment.tokens]
         self._understood = self._judged(segments, language)
         return self._understood
 
     def _transcribe(self, samples: Floats, hypothesis: Sequence[int] | None) -> tuple[list[Segment], str]:
-        started = time.monotonic()
         options = dataclasses.replace(self._options, hypothesis=hypothesis)
         segments, info = self._transcriber.transcribe(samples, options, sample_rate=SAMPLE_RATE)
-        found = list(segments)
-        self._times.append(time.monotonic() - started)
-        return found, info.language
+        return list(segments), info.language
 
     def _judged(self, segments: Sequence[Segment], language: str) -> Understood:
         if not segments:

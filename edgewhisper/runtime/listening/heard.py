@@ -29,7 +29,7 @@ class Partial:
     """The beginning of an utterance that is under way, as far as it is stable."""
 
     start: float  # of the voice, in seconds since listening began
-    text: str
+    text: str  # empty: nothing was said after all, and what was shown before is taken back
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ from ..options import DecodingOptions
 from ..transcriber import Transcriber
 from .agreement import LocalAgreement
 from .backlog import Backlog, Lost
-from .decoding import SpeechDecoder
+from .decoding import SpeechDecoder, Understood
 from .frames import Speech
 from .heard import Dropped, Heard, Partial, Utterance
 from .options import ListeningOptions
 from .segmenter import Segmenter
 from .sources import Block, Source
 from .voice_activity import VoiceActivity, voice_activity
+
+PARTIAL_SHARE = 0.5
+"""The most of the time that decoding partial text may take."""
 
 LISTENING = DecodingOptions(timestamps=False, temperature=(0.0, 0.4))
 """An utterance fits one window, so that no timestamps are needed; and who speaks waits: one more try where text is unsure, not five."""
@@ -30,8 +33,8 @@ class Listener:
     Sound is taken in a thread of its own, so that nothing is missed while an utterance is decoded, which happens in the thread that
     iterates. What waits meanwhile is bounded: of a source that cannot wait the oldest utterances are dropped, each given as a `Dropped`.
 
-    While decoding takes less time than the rest of the pause that ends an utterance, it begins when the pause does. If it is none, what
-    was decoded is thrown away.
+    Where decoding as much took less time lately than is left of the pause that ends an utterance, it begins when the pause does. If it
+    is none, what was decoded is thrown away.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Listener:
         self._stopped = threading.Event()
         self._agreement, self._growing = LocalAgreement(), (-1, -1)  # bounds of what is growing
         self._since_shown = 0.0  # seconds of sound
+        self._is_partial_shown = False  # of the utterance under way
 
     def stop(self) -> None:
         """End: what is being said is still decoded, and the iteration ends after it. From any thread, or a signal handler."""
@@ -97,14 +101,17 @@ class Listener:
 
     def _heard(self, item: Speech | Lost) -> Heard | None:
         if isinstance(item, Lost):
+            self._is_partial_shown = False
             return Dropped(_seconds(item.start), _seconds(item.end))
         understood = self._decoder.decode(item)
-        if not understood.text:
-            return None
         start = _seconds(item.voice_start)
         if item.ended_by is None:
-            stable = self._stable(item, understood.text)
+            stable = self._stable(item, understood)
+            self._is_partial_shown |= stable is not None
             return None if stable is None else Partial(start, stable)
+        was_shown, self._is_partial_shown = self._is_partial_shown, False
+        if not understood.text:
+            return Partial(start, "") if was_shown else None
         now = time.monotonic()
         return Utterance(
             start=start,
@@ -119,15 +126,15 @@ class Listener:
             latency_from_voice=round(now - item.heard_at, 4),
         )
 
-    def _stable(self, under_way: Speech, text: str) -> str | None:
-        if self._listening.partial_interval is None:
+    def _stable(self, under_way: Speech, understood: Understood) -> str | None:
+        if self._listening.partial_interval is None or not understood.text:
             return None
         before, self._growing = self._growing, (under_way.start, under_way.end)
         if before == self._growing:
             return None  # the same sound says the same: no agreement of two
         if before[0] != under_way.start:
             self._agreement = LocalAgreement()
-        return self._agreement.add(text)
+        return self._agreement.add(understood.text, understood.language)
 
     def _capture(self) -> None:
         """What the thread beside does: hear."""
@@ -150,20 +157,25 @@ class Listener:
         spoken = segmenter.flush(now, round(block.missing * SAMPLE_RATE)) if block.missing else []
         for speech in (*spoken, *segmenter.push(block.samples, now)):
             self._backlog.put(speech, self._source.can_wait)
-        interval = self._listening.partial_interval
         self._since_shown += len(block.samples) / SAMPLE_RATE
-        is_due = interval is not None and self._since_shown >= interval
         begins_to_pause = segmenter.is_pausing and not was_pausing
-        if is_due or (begins_to_pause and self._decodes_ahead):
-            under_way = segmenter.under_way(now)
-            if under_way is not None:
-                self._backlog.show(under_way)
-                self._since_shown = 0.0
+        is_due = self._is_partial_due
+        under_way = segmenter.under_way(now) if is_due or begins_to_pause else None
+        if under_way is not None and (is_due or self._fits_the_pause(under_way)):
+            self._backlog.show(under_way)
+            self._since_shown = 0.0
 
     @property
-    def _decodes_ahead(self) -> bool:
-        listening = self._listening
-        return self._decoder.seconds <= listening.end_delay - listening.post_roll
+    def _is_partial_due(self) -> bool:
+        interval = self._listening.partial_interval
+        if interval is None:
+            return False
+        return self._since_shown >= max(interval, self._decoder.latest_seconds / PARTIAL_SHARE)
+
+    def _fits_the_pause(self, under_way: Speech) -> bool:
+        """Whether decoding takes less time than what is left of a pause that has begun."""
+        left = self._listening.end_delay - self._listening.post_roll
+        return self._decoder.expected_seconds(len(under_way.samples)) <= left
 
 
 def _seconds(position: int) -> float:

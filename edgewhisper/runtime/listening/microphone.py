@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 
 from edgewhisper.errors import AudioError
 
-from ..protocols import Floats
 from . import arecord, sound_device
 from .arecord import Arecord
 from .sound_device import SoundDevice
@@ -33,8 +32,8 @@ class Recorder(Protocol):
         """How messages call the microphone."""
         ...
 
-    def samples(self, stopped: threading.Event) -> Iterator[Floats]:
-        """Open it; its samples [n] at 16 kHz, until soon after `stopped` is set.
+    def blocks(self, stopped: threading.Event) -> Iterator[Block]:
+        """Open it; its sound, until soon after `stopped` is set.
 
         Raises:
             AudioError: it is not there, busy, or has gone.
@@ -61,13 +60,13 @@ class Microphone:
         is_away = False
         while not stopped.is_set():
             try:
-                for samples in self._recorder.samples(stopped):
+                for block in self._recorder.blocks(stopped):
                     now = time.monotonic()
                     missing = now - heard if heard is not None and is_away else 0.0
                     if is_away:
                         _LOG.warning("%s: is back after %.0f s; listening goes on", self.name, missing)
                     heard, is_away = now, False
-                    yield Block(samples, missing)
+                    yield Block(block.samples, missing + block.missing)
                 reason = f"{self.name}: gives no more sound"
             except AudioError as error:
                 reason = str(error)

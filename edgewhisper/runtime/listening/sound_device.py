@@ -10,7 +10,7 @@ from edgewhisper.errors import AudioError, MissingDependencyError
 
 from ..audio import SAMPLE_RATE, resampler
 from ..protocols import Floats
-from .sources import LOOK_UP, SILENT
+from .sources import LOOK_UP, SILENT, Block
 
 _BLOCK = 0.032  # seconds of sound at a time
 _MOST_WAITING = 1000  # blocks: half a minute
@@ -32,20 +32,25 @@ class SoundDevice:
         self.name = f"microphone {device or 'default'}"
         self._was_opened = False
 
-    def samples(self, stopped: threading.Event) -> Iterator[Floats]:
-        """As `Recorder.samples`."""
+    def blocks(self, stopped: threading.Event) -> Iterator[Block]:
+        """As `Recorder.blocks`."""
         module = self._module
         if self._was_opened:  # PortAudio finds devices when it starts, and only then
             module._terminate()
             module._initialize()
         self._was_opened = True
-        heard: queue.Queue[Floats] = queue.Queue(_MOST_WAITING)
+        heard: queue.Queue[tuple[Floats, int]] = queue.Queue(_MOST_WAITING)
+        lost = 0  # samples before the next ones
 
         def hear(samples: Any, count: int, times: object, status: Any) -> None:
+            nonlocal lost
             if status.input_overflow or heard.full():
                 _LOG.warning("%s: some sound was lost; this machine is too busy", self.name)
-            if not heard.full():
-                heard.put(samples[:, 0].copy())
+            if heard.full():
+                lost += count
+            else:
+                heard.put((samples[:, 0].copy(), lost))
+                lost = 0
 
         try:
             rate = self._rate()
@@ -59,17 +64,18 @@ class SoundDevice:
             )
             resample = resampler(rate, SAMPLE_RATE)
             with stream:
-                yield from self._recorded(stream, heard, resample, stopped)
+                for samples, missing in self._recorded(stream, heard, stopped):
+                    yield Block(resample(samples, False), missing / rate)
         except (module.PortAudioError, ValueError) as error:  # ValueError: no device of that name, or several
             raise AudioError(f"{self.name}: {_cause(str(error))}") from None
 
     def _recorded(
-        self, stream: Any, heard: "queue.Queue[Floats]", resample: Any, stopped: threading.Event
-    ) -> Iterator[Floats]:
+        self, stream: Any, heard: "queue.Queue[tuple[Floats, int]]", stopped: threading.Event
+    ) -> Iterator[tuple[Floats, int]]:
         silent = 0.0
         while not stopped.is_set():
             try:
-                samples = heard.get(timeout=LOOK_UP)
+                item = heard.get(timeout=LOOK_UP)
             except queue.Empty:
                 silent += LOOK_UP
                 if silent > SILENT or not stream.active:
@@ -78,7 +84,7 @@ class SoundDevice:
                     ) from None
                 continue
             silent = 0.0
-            yield resample(samples, False)
+            yield item
 
     def _rate(self) -> int:
         """The rate that is wanted, or, of a device that does not have it, the device's own."""

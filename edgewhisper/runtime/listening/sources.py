@@ -13,7 +13,7 @@ import numpy as np
 
 from edgewhisper.errors import AudioError, UsageError
 
-from ..audio import SAMPLE_RATE, check_samples, open_audio, resampler
+from ..audio import SAMPLE_RATE, check_rate, check_samples, open_audio, resampler
 from ..pcm import RawFormat, decode_pcm
 from ..protocols import Floats
 
@@ -66,8 +66,9 @@ class RawPipe:
         """Read from a file that has a descriptor.
 
         Raises:
-            AudioError: it has none.
+            AudioError: it has none, or a rate that no recording has.
         """
+        check_rate(raw.sample_rate, name)
         try:
             self._descriptor = file.fileno()
         except (OSError, ValueError):  # io.UnsupportedOperation is both

@@ -1,6 +1,8 @@
 """How the service starts, rests, tells how it is, and ends."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import re
 import shutil
@@ -9,18 +11,25 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
+from wyoming.audio import AudioStart
+from wyoming.client import AsyncTcpClient
 
+from edgewhisper.artifact import load_manifest
 from edgewhisper.deploy.service.address import Address, bind, listen
-from edgewhisper.errors import ServiceError
+from edgewhisper.deploy.service.limits import Limits
+from edgewhisper.deploy.service.server import Service, Settings
+from edgewhisper.errors import ArtifactError, ServiceError
+from edgewhisper.runtime.options import DecodingOptions
+from edgewhisper.runtime.transcriber import Transcriber
 from tests.conftest import BundledRecording, Command
 from tests.deploy.service.servers import (
     HOST,
+    PATIENCE,
     Samples,
     Server,
     answers,
@@ -33,13 +42,6 @@ from tests.deploy.service.servers import (
 
 MEGABYTE = 10**6
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@pytest.fixture(scope="module")
-def long_speech(recordings: Sequence[BundledRecording]) -> Samples:
-    """Speech of which several windows are transcribed one after the other."""
-    clips = [read_samples(each.path) for each in recordings if each.group == "long"]
-    return np.concatenate(clips)[: 40 * 16_000]
 
 
 # Start
@@ -234,6 +236,64 @@ def test_systemd_hears_that_it_is_ready_alive_and_ending(ending: Ending) -> None
     at_end = ending.told.index("STOPPING=1")
     statuses = [message for message in ending.told[at_end:] if message.startswith("STATUS=")]
     assert " transcribed=1 refused=1 failed=0 audio=40.0s " in statuses[-1]
+
+
+def test_a_service_that_is_stuck_leaves_the_watchdog_alone(
+    demo_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that does not come to an end of loading stands for one that hangs."""
+    goes_on = threading.Event()
+
+    def load() -> Transcriber:
+        goes_on.wait(PATIENCE)
+        raise ArtifactError("gone")
+
+    def logged(words: str) -> str:
+        return next((text for text in caplog.messages if words in text), "")
+
+    async def use(systemd: socket.socket) -> tuple[int, int, int]:
+        async def wait_for(condition: Callable[[], object]) -> None:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    await asyncio.sleep(0.01)
+
+        settings = Settings(Address(HOST, 0), load_first=False)
+        service = Service(load_manifest(demo_artifact), load, DecodingOptions(), settings, Limits())
+        running = asyncio.create_task(service.run())
+        await wait_for(lambda: logged("serving demo"))
+        await asyncio.sleep(0.1)
+        alive = told(systemd).count("WATCHDOG=1")
+        port = int(logged("serving demo").rpartition(":")[2])
+        async with AsyncTcpClient(HOST, port) as client:
+            await client.write_event(AudioStart(16_000, 2, 1).event())
+            await wait_for(lambda: logged("systemd's watchdog is left alone"))
+            told(systemd)
+            await asyncio.sleep(0.1)
+            stuck = told(systemd).count("WATCHDOG=1")
+            goes_on.set()
+            await asyncio.sleep(0.1)
+            again = told(systemd).count("WATCHDOG=1")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+        return alive, stuck, again
+
+    def told(systemd: socket.socket) -> list[str]:
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(systemd.recv(4096).decode())
+        return messages
+
+    monkeypatch.setattr(sys.modules[Service.__module__], "_STUCK_SECONDS", 0.2)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "40000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, caplog.at_level(logging.INFO):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        alive, stuck, again = asyncio.run(use(systemd))
+    assert alive > 0
+    assert stuck == 0
+    assert again > 0
 
 
 @pytest.mark.parametrize(

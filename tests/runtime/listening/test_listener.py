@@ -99,6 +99,7 @@ def test_the_text_is_the_same_with_the_energy_gate(
     assert [each.text for each in utterances(heard)] == [said[0].text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100_000])
 def test_how_sound_arrives_makes_no_difference(
     size: int, transcriber: Transcriber, said: list[BundledRecording]
@@ -153,11 +154,9 @@ def test_stopping_finishes_what_is_being_said(transcriber: Transcriber, said: li
     assert found.text
 
 
-def test_who_stops_iterating_ends_the_listening(
-    transcriber: Transcriber, said: list[BundledRecording]
-) -> None:
+def test_who_stops_iterating_ends_the_listening(transcriber: Transcriber) -> None:
     before = threading.active_count()
-    heard = iter(Listener(transcriber, Given(joined(said))))
+    heard = iter(Listener(Slow(transcriber, 0.0).as_transcriber, Given(bursts(4)), voice=EnergyGate()))
     assert isinstance(next(heard), Utterance)
     heard.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -183,16 +182,17 @@ def test_the_beginning_becomes_stable_and_the_text_is_the_same(
 
 
 class Slow:
-    """Stands for a transcriber that takes its time; the text is how much it was given."""
+    """Stands for a transcriber that takes its time, also for each second of sound; the text is how much it was given."""
 
-    def __init__(self, transcriber: Transcriber, seconds: float) -> None:
-        self.manifest, self.guesses_are_exact, self.seconds = transcriber.manifest, True, seconds
+    def __init__(self, transcriber: Transcriber, seconds: float, per_second: float = 0.0) -> None:
+        self.manifest, self.guesses_are_exact = transcriber.manifest, True
+        self.seconds, self.per_second = seconds, per_second
         self.decoded: list[tuple[int, Sequence[int] | None]] = []
 
     def transcribe(
         self, samples: Floats, options: DecodingOptions, sample_rate: int
     ) -> tuple[Iterator[Segment], object]:
-        time.sleep(self.seconds)
+        time.sleep(self.seconds + self.per_second * len(samples) / sample_rate)
         self.decoded.append((len(samples), options.hypothesis))
         return iter([Segment(0, 1, f" {len(samples)}", (1, 2), -0.1, 0.0, 1.0, 0.0)]), self
 
@@ -203,10 +203,29 @@ class Slow:
         return cast(Transcriber, self)
 
 
+def tones(*seconds: float) -> Floats:
+    """Tones of these lengths, each after a second of silence."""
+    pieces = []
+    for length in seconds:
+        tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(round(length * RATE)) / RATE)
+        pieces += [np.zeros(RATE), tone]
+    return np.concatenate(pieces).astype(np.float32)
+
+
 def bursts(count: int) -> Floats:
     """So many tones of half a second, a second apart."""
-    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(RATE // 2) / RATE)
-    return np.tile(np.concatenate((np.zeros(RATE), tone)), count).astype(np.float32)
+    return tones(*[0.5] * count)
+
+
+class Live(Given):
+    """Sound that takes its time, or half of it."""
+
+    speed = 2.0
+
+    def blocks(self, stopped: threading.Event) -> Iterator[Block]:
+        for block in super().blocks(stopped):
+            time.sleep(len(block.samples) / RATE / self.speed)
+            yield block
 
 
 def test_what_cannot_be_decoded_in_time_is_dropped_and_told(transcriber: Transcriber) -> None:
@@ -225,25 +244,61 @@ def test_what_cannot_be_decoded_in_time_is_dropped_and_told(transcriber: Transcr
     assert len(utterances(list(waiting))) == 8, "a source that can wait loses nothing"
 
 
-def test_decoding_begins_in_the_pause_where_it_is_fast_enough(transcriber: Transcriber) -> None:
-    class Live(Given):
-        def blocks(self, stopped: threading.Event) -> Iterator[Block]:
-            for block in super().blocks(stopped):
-                time.sleep(len(block.samples) / RATE / 2)
-                yield block
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.05, 0.0, 0.045), (0.35, 0.3, 0.7)])
+def test_decoding_begins_in_the_pause_where_it_is_fast_enough(
+    seconds: float, least: float, most: float, transcriber: Transcriber
+) -> None:
+    slow = Slow(transcriber, seconds)
+    source = Live(np.concatenate((tones(0.5, 0.2), np.zeros(RATE, np.float32))))
+    first, second = utterances(list(Listener(slow.as_transcriber, source, voice=EnergyGate())))
+    assert first.latency >= seconds, "nothing as long was decoded before"
+    assert least <= second.latency <= most
+    assert len(slow.decoded) == 3, "the warm-up, and each once"
 
-    for seconds, most, least in ((0.02, 0.02, 0.0), (0.35, 0.7, 0.3)):
-        slow = Slow(transcriber, seconds)
-        heard = list(
-            Listener(
-                slow.as_transcriber,
-                Live(np.concatenate((bursts(1), np.zeros(RATE, np.float32)))),
-                voice=EnergyGate(),
-            )
-        )
-        (found,) = utterances(heard)
-        assert least <= found.latency <= most
-        assert len(slow.decoded) == 2, "the warm-up, and once"
+
+def test_how_long_decoding_takes_is_known_of_what_was_as_long(transcriber: Transcriber) -> None:
+    slow = Slow(transcriber, 0.0, per_second=0.1)
+    decoder = SpeechDecoder(slow.as_transcriber, LISTENING)
+    assert decoder.expected_seconds(1) == math.inf, "the warm-up does not count"
+    for start, seconds in enumerate((2.0, 0.1)):
+        decoder.decode(Speech(start, np.zeros(round(seconds * RATE), np.float32), 0, 100, 0.0, 0.0, "pause"))
+    short, longer, longest = (decoder.expected_seconds(round(seconds * RATE)) for seconds in (0.1, 1.0, 2.1))
+    assert 0.01 <= short < 0.1
+    assert 0.2 <= longer < math.inf
+    assert longest == math.inf
+
+
+def test_partial_text_takes_half_of_the_time_at_most(transcriber: Transcriber) -> None:
+    options = ListeningOptions(partial_interval=0.1)
+    slow = Slow(transcriber, 0.15)
+    source = Live(np.concatenate((tones(1.5), np.zeros(RATE, np.float32))))
+    source.speed = 1.0
+    list(Listener(slow.as_transcriber, source, listening=options, voice=EnergyGate()))
+    lengths = [length / RATE for length, _ in slow.decoded[1:]]
+    gaps = [
+        after - before for before, after in itertools.pairwise(lengths[1:-1])
+    ]  # the first knew nothing of it
+    assert gaps
+    assert min(gaps) >= 2 * 0.15
+
+
+def test_what_was_shown_of_nothing_is_taken_back(transcriber: Transcriber) -> None:
+    class Doubting(Slow):
+        """Is sure while the sound goes on, and no longer when silence has followed."""
+
+        def transcribe(
+            self, samples: Floats, options: DecodingOptions, sample_rate: int
+        ) -> tuple[Iterator[Segment], object]:
+            _, info = super().transcribe(samples, options, sample_rate)
+            logprob = -0.1 if np.abs(samples[-RATE // 10 :]).max() > 0.01 else -2.0
+            return iter([Segment(0, 1, " la la", (1, 2), logprob, 0.0, 1.0, 0.0)]), info
+
+    options = ListeningOptions(partial_interval=0.1)
+    source = Live(np.concatenate((tones(2.0), np.zeros(RATE, np.float32))))
+    doubting = Doubting(transcriber, 0.0)
+    shown, taken_back = Listener(doubting.as_transcriber, source, listening=options, voice=EnergyGate())
+    assert isinstance(shown, Partial)
+    assert (shown.text, taken_back) == ("la la", Partial(shown.start, ""))
 
 
 def test_growing_sound_is_decoded_with_what_it_gave_before(transcriber: Transcriber) -> None:
@@ -276,15 +331,16 @@ def test_a_single_sign_of_noise_is_enough(sign: dict[str, float], transcriber: T
     assert len(unsure.decoded) > 1
 
 
-def test_a_gap_is_in_the_times(transcriber: Transcriber, said: list[BundledRecording]) -> None:
+def test_a_gap_is_in_the_times(transcriber: Transcriber) -> None:
     class Interrupted(Given):
         def blocks(self, stopped: threading.Event) -> Iterator[Block]:
             yield from super().blocks(stopped)
             yield Block(self.samples, missing=10.0)
 
-    first, second = utterances(list(Listener(transcriber, Interrupted(joined(said[:1])))))
-    assert second.text == first.text
-    assert second.start - first.start == pytest.approx(10 + len(joined(said[:1])) / RATE, abs=0.1)
+    source = Interrupted(np.concatenate((bursts(1), np.zeros(RATE, np.float32))))
+    slow = Slow(transcriber, 0.0)
+    first, second = utterances(list(Listener(slow.as_transcriber, source, voice=EnergyGate())))
+    assert second.start - first.start == pytest.approx(10 + len(source.samples) / RATE, abs=0.1)
 
 
 def test_push_to_talk(transcriber: Transcriber, said: list[BundledRecording]) -> None:
@@ -339,7 +395,7 @@ def resident() -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024
 
 
-@pytest.mark.parametrize("make", [Silero, EnergyGate])
+@pytest.mark.parametrize("make", [pytest.param(Silero, marks=pytest.mark.slow), EnergyGate])
 def test_noise_has_no_text(make: Callable[[], Silero | EnergyGate], transcriber: Transcriber) -> None:
     assert list(Listener(transcriber, Noise(14, 2, seed=3), voice=make())) == []
 

@@ -146,10 +146,13 @@ def test_one_that_never_gives_a_sound_is_an_error(
         heard(1)
 
 
-def test_lost_sound_is_told(arecord: FakeArecord, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_sound_is_told_and_is_in_the_times(
+    arecord: FakeArecord, caplog: pytest.LogCaptureFixture
+) -> None:
     arecord.run(sine(RATE, 0.5), says="overrun!!! (at least 118.214 ms long)\n", stays=True)
     with caplog.at_level(logging.WARNING, "edgewhisper"):
-        heard(8_000)
+        blocks = heard(8_000)
+    assert sum(block.missing for block in blocks) == pytest.approx(0.118214)
     (record,) = caplog.records
     assert (
         record.getMessage() == "microphone default: 118.214 ms of sound were lost; this machine is too busy"

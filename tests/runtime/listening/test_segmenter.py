@@ -59,6 +59,7 @@ def bounds(utterances: list[Speech]) -> list[tuple[int, int, int, int, str | Non
 stretches = strategies.lists(strategies.floats(0.02, 3.0), min_size=1, max_size=9)
 
 
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(lengths=stretches, sizes=strategies.lists(strategies.integers(1, 30_000), max_size=20))
 def test_how_samples_arrive_makes_no_difference(lengths: list[float], sizes: list[int]) -> None:
     samples = sound(*lengths)

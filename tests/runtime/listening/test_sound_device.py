@@ -133,6 +133,38 @@ def test_a_device_that_is_pulled_out_is_waited_for(
     ]
 
 
+class Late:
+    """Plays fifteen blocks of sound at once, and another one whenever somebody asks whether it is active."""
+
+    def __init__(self, callback: Callable[..., None]) -> None:
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        for _ in range(15):
+            self._play()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def active(self) -> bool:
+        self._play()
+        return True
+
+    def _play(self) -> None:
+        self._callback(np.zeros((512, 1), np.float32), 512, None, SimpleNamespace(input_overflow=False))
+
+
+def test_sound_that_found_no_room_is_in_the_times(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edgewhisper.runtime.listening.sound_device._MOST_WAITING", 10)
+    monkeypatch.setattr(installed(RATE), "InputStream", lambda *, callback, **_: Late(callback))
+    blocks = heard(11 * 512)
+    assert [block.missing for block in blocks] == [*[0.0] * 10, 5 * 512 / RATE]
+    assert "some sound was lost" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

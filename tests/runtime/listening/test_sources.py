@@ -89,6 +89,12 @@ def test_what_is_no_sound_is_one_line(
         samples_of(RawPipe(piped[0], raw, "pipe"))
 
 
+@pytest.mark.parametrize("rate", [1, 999, 2_000_000])
+def test_a_rate_that_no_recording_has_is_one_line(rate: int, piped: tuple[BinaryIO, BinaryIO]) -> None:
+    with pytest.raises(AudioError, match=f"pipe: a sample rate of {rate} Hz; give 1000 to 1000000 Hz"):
+        RawPipe(piped[0], RawFormat(rate), "pipe")
+
+
 def test_what_has_no_descriptor_cannot_be_listened_to() -> None:
     with pytest.raises(AudioError, match="bytes: is no file or pipe"):
         RawPipe(io.BytesIO(b"\0\0"), RawFormat(RATE), "bytes")
