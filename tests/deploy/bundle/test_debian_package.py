@@ -207,7 +207,7 @@ def test_a_package_that_was_built_again_is_an_upgrade_with_a_higher_revision(
 ) -> None:
     assert apt_install(root, package()).returncode == 0
     for revision in (1, 2, 10):
-        content = f"build {revision}"
+        content = f"build-{revision}"
         done = apt_install(root, package(content=content, revision=revision))
         assert done.returncode == 0, done.stderr
         assert answer(root, COMMAND) == content
@@ -259,6 +259,16 @@ def test_a_package_that_never_worked_goes_without_a_trace(package: Package, root
     done = dpkg(root, "--purge", small_name().package)
     assert done.returncode == 0, done.stderr
     assert not (root / "opt").exists()
+
+
+def test_a_package_that_was_never_configured_goes_without_a_trace(package: Package, root: Path) -> None:
+    dpkg(root, "--install", package())
+    assert dpkg(root, "--unpack", package(version="0.2.0", content="newer")).returncode == 0
+    assert answer(root, COMMAND) == "small"
+    done = dpkg(root, "--purge", small_name().package)
+    assert done.returncode == 0, done.stderr
+    left = list((root / "opt").rglob("*")) if (root / "opt").exists() else []
+    assert left == []
 
 
 def test_the_same_package_again_mends_a_damaged_release(package: Package, root: Path) -> None:
