@@ -292,11 +292,12 @@ def test_an_upgrade_that_is_refused_leaves_what_was_there(package: Package, root
     command = root / "usr/local/bin/edgewhisper"
     command.parent.mkdir(parents=True)
     command.symlink_to("../../../opt/edgewhisper/current/bin/edgewhisper")
-    assert dpkg(root, "--install", package(version="0.3.0", content="newer")).returncode == 1
+    newer = package(version="0.3.0", content="newer")
+    assert dpkg(root, "--install", newer).returncode == 1
     assert current(root) == before
     assert answer(root, COMMAND) == "small"
     command.unlink()
-    assert dpkg(root, "--install", package(version="0.3.0", content="newer")).returncode == 0
+    assert dpkg(root, "--install", newer).returncode == 0
     assert answer(root, COMMAND) == "newer"
     assert installed(root) == [current(root)]
 
