@@ -56,7 +56,7 @@ def examine(
     use: Choice | None = None
     fits = need is not None and need.least <= memory.with_swap
     if artifact is not None and need is not None and fits and engine.works and examined.usable:
-        on_step(f"measuring, about {seconds:.0f} seconds")
+        on_step(f"measuring, about {seconds:.0f} seconds" if seconds else "measuring one window")
         use, found = _try_artifact(host, artifact, examined, need.usual > memory.available, seconds)
         checks += found
     recommended: Choice | None = None
