@@ -7,6 +7,8 @@ PYTHON_VERSION ?= 3.11
 ifneq ($(filter 3.11 3.13 both,$(PYTHON)),)
 PYTHON_VERSION := $(PYTHON)
 override PYTHON := $(HOST_PYTHON)
+else ifneq ($(filter 1.% 2.% 3.% 4.%,$(PYTHON)),)
+$(error PYTHON=$(PYTHON): bundles are made for 3.11, 3.13 or both; name an interpreter of this machine by its path)
 endif
 VENV      := .venv
 BIN       := $(VENV)/bin
@@ -24,6 +26,8 @@ PRECISION ?=
 VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,fp32
 # The others: the best form of each engine, as all of them (edgewhisper bench --peers) take 20 minutes.
 ENGINES   ?= transformers openai-whisper onnx-asr optimum-int8 faster-whisper faster-whisper-int8 whisper.cpp-q8_0 whisper.cpp-q5_1 sherpa-onnx-int8
+# Of the Debian package; one that was built again is an upgrade with a higher one.
+REVISION  ?= 0
 # What guesses tokens: heads, shared:1, ngram:FILE, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
@@ -47,7 +51,7 @@ pi-bundle: PI_ARTIFACT = $(ARTIFACTS)/$(notdir $(MODEL:/=))-$(or $(PRECISION),in
 pi-bundle: PI_DRAFT = $(or $(DRAFT),$(if $(filter demo,$(MODEL)),heads))
 pi-bundle: $(VENV)/build-installed ## Pack MODEL=demo PRECISION=int8 for PYTHON=3.11|3.13|both of a Raspberry Pi into dist/
 	@$(BIN)/edgewhisper build '$(MODEL)' -o '$(PI_ARTIFACT)' --precision '$(or $(PRECISION),int8)' --target arm64 $(if $(PI_DRAFT),--draft '$(PI_DRAFT)')
-	@$(BIN)/edgewhisper bundle '$(PI_ARTIFACT)' -o dist --python '$(PYTHON_VERSION)'
+	@$(BIN)/edgewhisper bundle '$(PI_ARTIFACT)' -o dist --python '$(PYTHON_VERSION)' --revision '$(REVISION)'
 
 test: $(VENV)/dev-installed ## Run the fast tests
 	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile

@@ -32,7 +32,15 @@ from .parameters import FolderPath
 @click.option(
     "--deb/--no-deb", default=True, show_default=True, help="Write a Debian package beside the tarball."
 )
-def bundle(artifact: Path, output: Path, python: str, deb: bool) -> None:
+@click.option(
+    "--revision",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the Debian package. One that was built again replaces the one before only with a higher revision.",
+)
+def bundle(artifact: Path, output: Path, python: str, deb: bool, revision: int) -> None:
     """Pack ARTIFACT, built with --target arm64, and all that it needs into one file for 64-bit Arm devices.
 
     The packages for the device are fetched from the package index; the device itself needs no network, pip or compiler.
@@ -46,6 +54,11 @@ def bundle(artifact: Path, output: Path, python: str, deb: bool) -> None:
 
     pythons = PYTHONS if python == "both" else (python,)
     paths = build_bundles(
-        artifact, output, pythons, deb=deb, progress=lambda step: print(step, file=sys.stderr, flush=True)
+        artifact,
+        output,
+        pythons,
+        deb=deb,
+        revision=revision,
+        progress=lambda step: print(step, file=sys.stderr, flush=True),
     )
     print_result("\n".join(map(str, paths)))

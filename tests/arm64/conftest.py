@@ -4,6 +4,7 @@ Takes minutes, so only `make test-arm64` runs this folder. Where Debian's server
 last line that is printed.
 """
 
+import functools
 import os
 import resource
 import shutil
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 # Beside the sources, so that packages are fetched once; `make clean` removes it.
 CACHE = ROOT / "build" / "arm64"
 PI_4, PI_5 = "cortex-a72", "cortex-a76"
+TIMEOUT = 400.0  # seconds for one program: the emulator may hang
+# Set to 1, it lets the tests run with a network where this machine does not let us take it away.
+ONLINE = "EDGEWHISPER_TEST_ONLINE"
+_STARTED = pytest.StashKey[float]()
 _FIGURES = pytest.StashKey[list[str]]()
 _UNREACHABLE = pytest.StashKey[str]()
 
@@ -73,12 +78,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--other-artifact", type=Path, help="an artifact for arm64 whose memory is measured")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STARTED] = time.monotonic()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What was not asked for is left out, so that a skipped test is one that could not run."""
+    if config.getoption("other_artifact") is None:
+        left_out = [item for item in items if "other_artifact" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@functools.cache
+def no_network() -> tuple[str, ...]:
+    """Words before a command that take its network away; none where that is not permitted and `ONLINE` is set."""
+    for unshare in (("unshare", "--net"), ("unshare", "--map-root-user", "--net")):
+        if subprocess.run([*unshare, "true"], capture_output=True, timeout=TIMEOUT).returncode == 0:
+            return unshare
+    if os.environ.get(ONLINE) == "1":
+        return ()
+    raise AssertionError(
+        f"this machine does not permit 'unshare --net', so that the network stays; set {ONLINE}=1 to test with it"
+    )
+
+
 def offline(*command: str | Path) -> list[str | Path]:
-    """The command without a network, where this machine lets us take it away."""
-    for unshare in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
-        if subprocess.run([*unshare, "true"], capture_output=True).returncode == 0:
-            return [*unshare, *command]
-    return [*command]
+    """The command without a network."""
+    return [*no_network(), *command]
 
 
 def children_time() -> float:
@@ -106,8 +133,10 @@ def bundle(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Bund
     started, before = time.monotonic(), children_time()
     edgewhisper = (sys.executable, "-m", "edgewhisper")
     options = ("--precision", "int8", "--target", "arm64", "--draft", "heads")
-    subprocess.run([*edgewhisper, "build", "demo", "-o", artifact, *options], check=True)
-    subprocess.run([*edgewhisper, "bundle", artifact, "-o", dist, "--python", emulator.python], check=True)
+    build = (*edgewhisper, "build", "demo", "-o", artifact, *options)
+    pack = (*edgewhisper, "bundle", artifact, "-o", dist, "--python", emulator.python)
+    for command in (build, pack):
+        subprocess.run(command, check=True, timeout=TIMEOUT)
     (tarball,), (deb,) = dist.glob("*.tar.gz"), dist.glob("*.deb")
     return Bundle(artifact, tarball, deb, time.monotonic() - started, children_time() - before)
 
@@ -127,10 +156,17 @@ def device(unpacked: Path, emulator: Emulator, tmp_path_factory: pytest.TempPath
     new = Device(root, emulator, 0, "")
     done = subprocess.run(
         offline(unpacked / "install.sh", "--root", root),
-        env=new.environment(PI_4), capture_output=True, text=True,
+        env=new.environment(PI_4), capture_output=True, text=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Device(root, emulator, time.monotonic() - started, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def other_artifact(pytestconfig: pytest.Config) -> Path:
+    """Of `--other-artifact`."""
+    path: Path = pytestconfig.getoption("other_artifact")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +179,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     lines = config.stash.get(_FIGURES, [])
     if lines:
         terminalreporter.section("measured under emulation")
-        for line in lines:
+        for line in [*lines, f"in all: {time.monotonic() - config.stash[_STARTED]:.0f} s"]:
             terminalreporter.line(line)
 
 

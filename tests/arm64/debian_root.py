@@ -12,6 +12,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 # bookworm's emulator cannot be told how much translated code to keep, which would be counted as the program's memory.
 EMULATOR_SUITE = "trixie"
+TIMEOUT = 400.0  # seconds for one program
 UNREACHABLE = re.compile(
     r"Could not resolve|Could not connect|Cannot initiate the connection|Connection (timed out|refused|failed)|"
     r"Temporary failure|Network is unreachable|No route to host|Unable to connect"
@@ -95,8 +96,9 @@ def _apt(apt: Path, *arguments: str) -> None:
     }
     options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
     done = subprocess.run(
-        ["apt-get", "--quiet", *options, *arguments], cwd=apt / "packages", capture_output=True, text=True
-    )
+        ["apt-get", "--quiet", *options, *arguments],
+        cwd=apt / "packages", capture_output=True, text=True, timeout=TIMEOUT,
+    )  # fmt: skip
     if done.returncode != 0:
         if UNREACHABLE.search(done.stderr):
             raise RegistryUnreachable(done.stderr.strip().splitlines()[0])
@@ -106,4 +108,6 @@ def _apt(apt: Path, *arguments: str) -> None:
 def _unpack(package: Path, target: Path, *members: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
-        subprocess.run(["tar", "-x", "-C", target, *members], stdin=archive.stdout, check=True)
+        subprocess.run(
+            ["tar", "-x", "-C", target, *members], stdin=archive.stdout, check=True, timeout=TIMEOUT
+        )

@@ -73,6 +73,10 @@ def test_little_memory_asks_for_low_memory(host: Host) -> None:
     assert use is not None
     assert (use.model, use.low_memory) == ("tiny", True)
     assert choose_model(host, FAST, least - 1, ROOMY)[0] is None
+    assert choose_model(host, FAST, least - 2, ROOMY, free_swap=1)[0] is None
+    swapping, _ = choose_model(host, FAST, least - 1, ROOMY, free_swap=1)
+    assert swapping is not None
+    assert (swapping.model, swapping.low_memory) == ("tiny", True)
 
 
 def test_larger_models_are_expected_to_take_more(host: Host) -> None:

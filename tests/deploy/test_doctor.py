@@ -17,6 +17,7 @@ from edgewhisper.artifact import parse_json
 from edgewhisper.deploy import doctor as package
 from edgewhisper.deploy.doctor import examination, measurement
 from edgewhisper.deploy.doctor.checks import PROBLEMS
+from edgewhisper.deploy.doctor.choice import CANDIDATES
 from edgewhisper.deploy.doctor.engine import Engine, try_engine
 from edgewhisper.deploy.doctor.examination import examine
 from edgewhisper.deploy.doctor.host import Host, this_host
@@ -55,6 +56,7 @@ def engine() -> Engine:
 def known_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The packages are looked at once for all tests that are about something else, and one window says enough."""
     monkeypatch.setattr(examination, "try_engine", lambda *_: engine)
+    monkeypatch.setattr(examination, "check_optional", lambda: [])
     monkeypatch.setattr(measurement, "_MOST_WINDOWS", 1)
 
 
@@ -86,6 +88,38 @@ def test_an_artifact_is_measured(demo_artifact: Path) -> None:
     assert 0 < found.token < found.encode < found.sentence < found.window
     assert found.memory > 40e6
     assert "every checksum is right" in format_report(report)
+
+
+@pytest.mark.usefixtures("known_engine")
+def test_a_model_is_recommended_beside_an_artifact(
+    demo_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "measure", lambda *_: (QUICK, None))
+    alone, beside = examine(this_host()), examine(this_host(), demo_artifact)
+    assert alone.recommended == alone.use
+    assert [each.model for each in beside.candidates] == [each.model for each in alone.candidates]
+    assert beside.use is not None
+    assert beside.recommended is not None
+    assert (beside.use.model, beside.recommended.model in CANDIDATES) == ("demo", True)
+    text = format_report(beside)
+    assert "\nuse      demo, " in text
+    assert f"\nsuits    {beside.recommended.model}, int8, " in text
+    assert f"edgewhisper build {beside.recommended.model} " in text
+    assert "suits" not in format_report(alone)
+
+
+@pytest.mark.usefixtures("known_engine")
+def test_a_device_that_would_swap_works_and_is_warned(
+    tmp_path: Path, demo_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "measure", lambda *_: (QUICK, None))
+    model = "Raspberry Pi Zero 2 W Rev 1.0"
+    host = Host(raspberry_pi(tmp_path, PI_ZERO_2, model, meminfo(416, 40, 500)), "aarch64", 64)
+    for report in (examine(host, demo_artifact), examine(host)):
+        assert report.works
+        assert "would-swap" in problems(report)
+        assert report.use is not None
+        assert report.use.low_memory
 
 
 @pytest.mark.usefixtures("known_engine")
@@ -256,7 +290,7 @@ def test_the_artifact_of_the_environment_is_examined(
     assert outcome.out.splitlines()[-1].startswith("does not work: 1 failed")
 
 
-@pytest.mark.parametrize("arguments", [("-a", ""), ("--model", "base"), ("surplus",)])
+@pytest.mark.parametrize("arguments", [("-a", ""), ("--model", "base"), ("surplus",), ("--seconds", "-1")])
 def test_a_wrong_usage_exits_2(command: Command, arguments: tuple[str, ...]) -> None:
     command("doctor", *arguments).assert_refused(2)
 
@@ -297,10 +331,10 @@ def test_every_problem_is_made_somewhere_and_is_on_the_page() -> None:
 
 
 def test_nothing_that_a_device_lacks_is_loaded(demo_artifact: Path, tmp_path: Path) -> None:
-    """And the parent loads nothing that could end it: NumPy and ONNX Runtime are the children's."""
+    """And the parent loads nothing that could end it: ONNX Runtime is the children's, and NumPy theirs at first."""
     code = (
         "import sys; from edgewhisper.cli.main import main\n"
-        "assert main(['doctor', '-a', sys.argv[1]]) == 0\n"
+        "assert main(['doctor', '-a', sys.argv[1], '--seconds', '0']) == 0\n"
         "print([*sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
@@ -312,6 +346,6 @@ def test_nothing_that_a_device_lacks_is_loaded(demo_artifact: Path, tmp_path: Pa
     )
     loaded = set(re.findall(r"'([\w.]+)'", done.stderr.splitlines()[-1]))
     assert "edgewhisper.deploy.doctor.examination" in loaded
-    assert not {"numpy", "onnxruntime", "onnx", "torch", "tabulate", "soundfile", "soxr"} & loaded
+    assert not {"onnxruntime", "onnx", "torch", "tabulate", "soundfile", "soxr"} & loaded
     rooms = {name.split(".")[1] for name in loaded if name.startswith("edgewhisper.")}
-    assert not {"bench", "distill", "export", "quant", "models"} & rooms
+    assert not {"bench", "distill", "export", "quant"} & rooms

@@ -194,11 +194,15 @@ def test_free_memory_stays_within_the_control_groups(tmp_path: Path) -> None:
 
 
 def test_memory_is_compared_with_what_the_artifact_takes(pi_zero_2: Host) -> None:
-    free = 260 * MEGABYTE
+    free, swap = 260 * MEGABYTE, 100 * MEGABYTE
     assert only(check_memory(pi_zero_2, None)).found == "273 MB of 436 MB free, 105 MB of swap"
     assert only(check_memory(pi_zero_2, Need(free, free))).status == "ok"
     assert only(check_memory(pi_zero_2, Need(free + 1, free))).problem == "low-memory"
-    assert only(check_memory(pi_zero_2, Need(free + 2, free + 1))).problem == "too-little-memory"
+    assert only(check_memory(pi_zero_2, Need(free + 2, free + 1))).problem == "would-swap"
+    assert only(check_memory(pi_zero_2, Need(free + swap + 1, free + swap))).problem == "would-swap"
+    assert (
+        only(check_memory(pi_zero_2, Need(free + swap + 2, free + swap + 1))).problem == "too-little-memory"
+    )
 
 
 def test_an_artifact_needs_less_with_low_memory(demo_artifact: Path) -> None:

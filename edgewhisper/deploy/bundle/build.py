@@ -1,6 +1,5 @@
 """From an artifact to the files that a device installs."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ def build_bundles(
     pythons: Sequence[str] = PYTHONS[:1],
     *,
     deb: bool = True,
+    revision: int = 0,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[Path]:
     """Write a tarball, and unless `deb` is False a Debian package, for every version of Python; the paths of all.
@@ -32,12 +32,13 @@ def build_bundles(
         output: the folder that the files go to; those of the same name are replaced when the new ones are complete.
         pythons: minor versions, of `PYTHONS`.
         deb: whether Debian packages are written too.
+        revision: of the Debian package; 0 for none. A package that was built again is an upgrade with a higher one only.
         progress: is told each step.
 
     Raises:
         UsageError: an artifact for other processors, or a version of Python that no bundle is made for.
         MissingDependencyError: pip or dpkg-deb is not installed.
-        BuildError: packages could not be fetched or written.
+        BuildError: packages could not be fetched or written, or the model understands nothing.
         ArtifactError: the artifact is damaged.
     """
     if unknown := [python for python in pythons if python not in PYTHONS]:
@@ -52,7 +53,7 @@ def build_bundles(
     output.mkdir(parents=True, exist_ok=True)
     paths = []
     for python in pythons:
-        name = bundle_name(manifest, python)
+        name = bundle_name(manifest, python, revision)
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=output) as folder:
             scratch = Path(folder)
             progress(f"fetch the packages for Python {python}")
@@ -79,7 +80,12 @@ def _write_files(
     top = scratch / "top"
     top.mkdir()
     tree.rename(top / release)
-    shutil.copyfile(INSTALLER, top / INSTALLER.name)
-    (top / INSTALLER.name).chmod(0o755)
+    write_installer(top, release)
     write_tarball(paths[0], top, name.tarball.removesuffix(".tar.gz"))
     return paths
+
+
+def write_installer(top: Path, release: str) -> None:
+    """Write install.sh, which installs the folder `release` beside it and no other, into `top`."""
+    (top / INSTALLER.name).write_text(INSTALLER.read_text().replace("@RELEASE@", release))
+    (top / INSTALLER.name).chmod(0o755)

@@ -25,6 +25,8 @@ Whisper speech recognition with the model {model} ({precision})
 def write_debian_package(path: Path, tree: Path, release: str, name: BundleName, scratch: Path) -> None:
     """Write the package that installs `tree` as /opt/edgewhisper/RELEASE; `scratch` is an empty folder.
 
+    The link /opt/edgewhisper/current and the settings are not among its files: its scripts see to them.
+
     Raises:
         MissingDependencyError: dpkg-deb is not installed.
         BuildError: dpkg-deb failed.
@@ -48,15 +50,10 @@ def write_debian_package(path: Path, tree: Path, release: str, name: BundleName,
 def _lay_out(root: Path, tree: Path, release: str, name: BundleName) -> None:
     opt = root / "opt" / "edgewhisper"
     shutil.copytree(tree, opt / release)
-    (opt / "current").symlink_to(release)
     _put(root / "usr" / "bin" / "edgewhisper").symlink_to("../../opt/edgewhisper/current/bin/edgewhisper")
-    units = tree / UNIT_FOLDER
-    for source, target in (
-        ("edgewhisper.service", "usr/lib/systemd/system/edgewhisper.service"),
-        ("edgewhisper.default", "etc/default/edgewhisper"),
-    ):
-        if (units / source).exists():
-            shutil.copyfile(units / source, _put(root / target))
+    unit = tree / UNIT_FOLDER / "edgewhisper.service"
+    if unit.exists():
+        shutil.copyfile(unit, _put(root / "usr" / "lib" / "systemd" / "system" / unit.name))
     _put(root / "usr" / "share" / "doc" / name.package / "copyright").write_text(
         "edgewhisper is under the MIT licence; the texts of all licences of what this package contains are in\n"
         "/opt/edgewhisper/current/licenses, and PACKAGES.txt there lists them.\n"
@@ -69,7 +66,6 @@ def _lay_out(root: Path, tree: Path, release: str, name: BundleName) -> None:
 def _write_control(root: Path, release: str, name: BundleName) -> None:
     control = root / "DEBIAN"
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    settings = [path for path in files if path.is_relative_to(root / "etc")]
     size = size_on_disk(root) // 1024
     control.mkdir(mode=0o755)
     major, minor = name.python.split(".")
@@ -80,6 +76,7 @@ def _write_control(root: Path, release: str, name: BundleName) -> None:
         "Maintainer": _MAINTAINER,
         "Installed-Size": str(size),
         "Depends": f"python3 (>= {name.python}), python3 (<< {major}.{int(minor) + 1}), libc6 (>= 2.36), libgcc-s1, libstdc++6",
+        "Recommends": "alsa-utils",  # arecord, for the microphone
         "Provides": "edgewhisper-device",
         "Conflicts": "edgewhisper-device",
         "Replaces": "edgewhisper-device",
@@ -92,11 +89,8 @@ def _write_control(root: Path, release: str, name: BundleName) -> None:
         "".join(
             f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(root)}\n"
             for path in files
-            if path not in settings
         )
     )
-    if settings:
-        (control / "conffiles").write_text("".join(f"/{path.relative_to(root)}\n" for path in settings))
     for script in sorted(_SCRIPTS.iterdir()):
         text = script.read_text().replace("@RELEASE@", release).replace("@PACKAGE@", name.package)
         (control / script.name).write_text(text)

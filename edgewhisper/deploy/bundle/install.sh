@@ -30,15 +30,16 @@ while [ $# -gt 0 ]; do
 done
 here=$(dirname -- "$(readlink -f -- "$0")")
 opt=$root/opt/edgewhisper
+command=$root/usr/local/bin/edgewhisper
+settings=$root/etc/default/edgewhisper
 python=${EDGEWHISPER_PYTHON:-/usr/bin/python3}
 
-# The one folder beside this script is the release; its name is that of this version, model and build.
-source=
-for folder in "$here"/*/; do
-	[ -f "$folder/release.conf" ] && source=${folder%/}
-done
-[ -n "$source" ] || fail "$here: no release lies beside install.sh; unpack the bundle again"
-name=${source##*/}
+# The release that this script came with, which is not the only one here where an older bundle was unpacked to the same folder.
+name=@RELEASE@
+source=$here/$name
+[ -f "$source/release.conf" ] || fail "$here: the release $name does not lie beside install.sh; unpack the bundle again"
+(cd "$source" && grep '  release[.]conf$' SHA256SUMS | LC_ALL=C sha256sum --check --status --strict) ||
+	fail "$source is damaged (release.conf); copy the bundle to this device again"
 setting() {
 	sed -n "s/^$1=//p" "$source/release.conf"
 }
@@ -58,8 +59,12 @@ fi
 if [ "$minor" != "$(setting python)" ]; then
 	fail "this bundle is for Python $(setting python), and $python is $minor; take the bundle whose name has py$minor"
 fi
-package=$(dpkg-query --admindir="$root/var/lib/dpkg" -S /opt/edgewhisper/current 2>/dev/null) &&
+package=$(dpkg-query --admindir="$root/var/lib/dpkg" -S /usr/bin/edgewhisper 2>/dev/null) &&
 	fail "edgewhisper is installed as a package; take its .deb, or first: apt remove ${package%%:*}"
+case $(readlink "$command" || :) in
+*/opt/edgewhisper/*) ;;
+*) [ ! -e "$command" ] && [ ! -L "$command" ] || fail "$command is there, and not from here; remove it, or move it away" ;;
+esac
 
 mkdir -p "$opt" 2>/dev/null && [ -w "$opt" ] || fail "$opt cannot be written; run this script with sudo"
 exec 9>"$opt/.lock"
@@ -87,26 +92,34 @@ chmod -R u=rwX,go=rX "$staging"
 "$staging/bin/edgewhisper-self-test" 9>&- || fail "this release was not installed; what was installed before is unchanged"
 sync
 
+# Settings that nobody has changed become those of this release.
+new_settings=
+if [ ! -e "$settings" ] || cmp -s "$settings" "$opt/current/systemd/edgewhisper.default"; then
+	new_settings=yes
+fi
 rm -rf "${opt:?}/$target"
 mv "$staging" "$opt/$target"
 ln -s "$target" "$opt/.current.new"
 mv -T "$opt/.current.new" "$opt/current"
 mkdir -p "$root/usr/local/bin"
-ln -sfn ../../../opt/edgewhisper/current/bin/edgewhisper "$root/usr/local/bin/edgewhisper"
+ln -sfn ../../../opt/edgewhisper/current/bin/edgewhisper "$command"
 sync
 
-# The service, where this release has one. It is started again only if it ran.
+# The service, where this release has one. One that is enabled starts again also where it was stopped, as to have its memory;
+# one that nobody enabled only if it ran.
 if [ -f "$opt/current/systemd/edgewhisper.service" ]; then
 	mkdir -p "$root/etc/systemd/system" "$root/etc/default"
 	sed 's|/usr/bin/edgewhisper|/usr/local/bin/edgewhisper|' "$opt/current/systemd/edgewhisper.service" \
 		>"$root/etc/systemd/system/.edgewhisper.service.new"
 	mv "$root/etc/systemd/system/.edgewhisper.service.new" "$root/etc/systemd/system/edgewhisper.service"
-	if [ ! -e "$root/etc/default/edgewhisper" ] && [ -f "$opt/current/systemd/edgewhisper.default" ]; then
-		cp "$opt/current/systemd/edgewhisper.default" "$root/etc/default/edgewhisper"
+	if [ -n "$new_settings" ] && [ -f "$opt/current/systemd/edgewhisper.default" ]; then
+		cp "$opt/current/systemd/edgewhisper.default" "$root/etc/default/.edgewhisper.new"
+		mv "$root/etc/default/.edgewhisper.new" "$settings"
 	fi
 	if [ -d "$root/run/systemd/system" ]; then
-		systemctl daemon-reload
-		systemctl try-restart edgewhisper.service || echo "edgewhisper: the service did not start again; see: journalctl -u edgewhisper" >&2
+		systemctl daemon-reload || :
+		if systemctl --quiet is-enabled edgewhisper.service; then action=restart; else action=try-restart; fi
+		systemctl $action edgewhisper.service || echo "edgewhisper: the service did not start again; see: journalctl -u edgewhisper" >&2
 	fi
 fi
 
@@ -117,4 +130,5 @@ for folder in "$opt"/*/; do
 	*) [ ! -f "$folder/release.conf" ] || rm -rf "$folder" ;;
 	esac
 done
-echo "edgewhisper $(sed -n 's/^version=//p' "$opt/current/release.conf") is installed: edgewhisper transcribe RECORDING"
+echo "edgewhisper $(setting version) is installed: 'edgewhisper transcribe RECORDING', 'edgewhisper listen', or for Home Assistant" \
+	"'sudo systemctl enable --now edgewhisper'"

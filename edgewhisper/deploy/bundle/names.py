@@ -15,7 +15,7 @@ _PRE_RELEASE = re.compile(r"[._-]?(a|b|rc|dev)(?=[0-9])")
 
 @dataclass(frozen=True)
 class BundleName:
-    """A model in a precision, for one minor version of Python.
+    """A model in a precision, for one minor version of Python; `revision` tells packages of one version apart.
 
     >>> BundleName("base.en", "int8", "3.11").deb
     'edgewhisper-base.en-int8-py3.11_0.1.0_arm64.deb'
@@ -25,6 +25,7 @@ class BundleName:
     precision: str
     python: str
     version: str = __version__
+    revision: int = 0
 
     @property
     def package(self) -> str:
@@ -33,8 +34,8 @@ class BundleName:
 
     @property
     def debian_version(self) -> str:
-        """The version; before 1.0 came 1.0~rc1, which Debian must be told."""
-        return _PRE_RELEASE.sub(r"~\1", self.version)
+        """The version; before 1.0 came 1.0~rc1, which Debian must be told. A higher revision replaces a lower one, and none."""
+        return _PRE_RELEASE.sub(r"~\1", self.version) + (f"-{self.revision}" if self.revision else "")
 
     @property
     def tarball(self) -> str:
@@ -51,7 +52,7 @@ class BundleName:
         return f"{self.version}-{self.model}-{self.precision}-py{self.python}-{digest[:8]}"
 
 
-def bundle_name(manifest: Manifest, python: str) -> BundleName:
+def bundle_name(manifest: Manifest, python: str, revision: int = 0) -> BundleName:
     """The name of the bundle of an artifact.
 
     Raises:
@@ -63,4 +64,4 @@ def bundle_name(manifest: Manifest, python: str) -> BundleName:
             f"the artifact's model is called {manifest.model.name!r}, of which no package name can be made; "
             "rename the checkpoint's folder or file and build again"
         )
-    return BundleName(model, manifest.graph("decoder").precision, python)
+    return BundleName(model, manifest.graph("decoder").precision, python, revision=revision)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import edgewhisper
 from edgewhisper.artifact import MEASURED, Manifest, sha256_of
+from edgewhisper.errors import BuildError
 from edgewhisper.runtime.memory_budget import draft_memory, transcription_memory
 
 from .names import MACHINE, BundleName
-from .self_test import ARTIFACT, EXPECTED, RECORDING, understood
-from .wheels import licence_files, unpack_wheel
+from .self_test import ARTIFACT, EXPECTED, RECORDING, understood, words
+from .wheels import compiled_in, licence_files, unpack_wheel
 
 SUMS = "SHA256SUMS"
 SETTINGS = "release.conf"
@@ -39,7 +40,7 @@ def write_release(
     The self-test's text is what the artifact gives here.
 
     Raises:
-        EdgeWhisperError: the artifact does not run here, or a wheel is damaged.
+        EdgeWhisperError: the artifact does not run here or understands nothing, or a wheel is damaged.
     """
     shutil.copytree(_HERE / "tree", tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     for script in _SCRIPTS:
@@ -88,16 +89,22 @@ def _copy_package(target: Path) -> None:
 
 def _write_licences(folder: Path, lib: Path, manifest: Manifest) -> None:
     for name, path in licence_files(lib):
-        target = folder / name / path.relative_to(lib)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        _copy(path, folder / name / path.relative_to(lib))
+    for package, path in compiled_in(lib):
+        _copy(path, folder / package / path.name)
     own = importlib.metadata.distribution("edgewhisper").read_text("licenses/LICENSE")
     (folder / "edgewhisper").mkdir(parents=True)
     (folder / "edgewhisper" / "LICENSE").write_text(own or "MIT\n", encoding="utf-8")
     lines = [f"edgewhisper {edgewhisper.__version__}: MIT"]
     lines += [f"the model {manifest.model.name}: {manifest.model.licence or 'licence not stated'}"]
     lines += ["the recording of the self-test: MIT", *_package_lines(lib)]
+    lines += [f"in {package}: {path.stem}, MIT" for package, path in compiled_in(lib)]
     (folder / "PACKAGES.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _package_lines(lib: Path) -> Iterator[str]:
@@ -114,6 +121,11 @@ def _write_self_test(tree: Path, manifest: Manifest) -> None:
     memory = transcription_memory(manifest.dimensions, *precisions, low_memory=True) + draft_memory(manifest)
     with _without_warnings():
         text = understood(tree / ARTIFACT, tree / RECORDING)
+    if not words(text):
+        raise BuildError(
+            f"{_SELF_TEST_RECORDING.name}: this model understood nothing of the self-test's recording, and a device could not "
+            "tell whether it works; bundle a model that was trained"
+        )
     expected = {"text": text, "memory": memory}
     (tree / EXPECTED).write_text(
         json.dumps(expected, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"

