@@ -62,7 +62,8 @@ class Window:
     @property
     def is_short(self) -> bool:
         """Whether a part of its frames is encoded."""
-        return self.encoded < self.log_mel.shape[1]
+        frames: int = self.log_mel.shape[1]
+        return self.encoded < frames
 
     def ask_all(self) -> None:
         """Encode all of its frames from now on."""
