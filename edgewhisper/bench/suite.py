@@ -220,12 +220,12 @@ def _sustain(models: list[Model], plan: Plan, work: Path, started: float) -> lis
     form = plan.variants[0] if plan.models else str(plan.artifacts[0].resolve())
     temperatures: list[tuple[float, float]] = []
     memory: list[tuple[float, int]] = []
-    begun = time.monotonic()
     # What was seen until it failed stays.
     with suppress(EdgeWhisperError):
         worker = Worker(
             Contestant(f"{OURS}-{form}", sys.executable), _setting(folder, plan.threads[-1], form)
         )
+        begun = time.monotonic()  # loading is no load
         while time.monotonic() - begun < 60 * plan.sustained:
             worker.ask(stage="encode")
             worker.ask(stage="decode", tokens=LAST)
