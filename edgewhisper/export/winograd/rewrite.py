@@ -110,7 +110,8 @@ def _infos(chain: Chain, method: Method, number: Number, limit: int, reason: str
     found = []
     for convolution, before in _macs_before(chain):
         tile = TILES.get(method)
-        error = _error(convolution, tile, number, limit)
+        # Rounded, as the last digits depend on how many threads the product of the measurement had, and equal builds are equal bytes.
+        error = float(f"{_error(convolution, tile, number, limit):.6g}")
         if tile is None:
             found.append(RewriteInfo(_name(convolution), "slices", before, before, error, reason))
             continue
