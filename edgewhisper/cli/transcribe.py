@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from edgewhisper.errors import AudioError
-from edgewhisper.runtime.options import TASKS, WINDOWS, DecodingOptions, Task, TranscriptionInfo, Window
+from edgewhisper.runtime.options import DecodingOptions, Task, TranscriptionInfo, Window
 from edgewhisper.runtime.session import PROVIDERS
 from edgewhisper.runtime.writers import WRITERS
 
 from .batch import described, open_source, transcribe_together
-from .build_options import parse_size
+from .decoding_options import (
+    artifact_option,
+    language_option,
+    low_memory_option,
+    max_ram_option,
+    speculate_option,
+    task_option,
+    threads_option,
+    window_option,
+)
 from .outputs import open_output, plan_outputs
-from .parameters import FolderPath, parse_batch, parse_raw_format, parse_settings, parse_speculate
+from .parameters import FolderPath, parse_batch, parse_raw_format, parse_settings
 from .progress import Progress
 from .summary import Totals, describe_info
 
@@ -27,16 +36,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Turn recordings into text.")
 @click.argument("audio", nargs=-1, required=True)
-@click.option(
-    "-a",
-    "--artifact",
-    required=True,
-    envvar="EDGEWHISPER_ARTIFACT",
-    show_envvar=True,
-    type=FolderPath(),
-    metavar="DIR",
-    help="The artifact to transcribe with; 'edgewhisper build' makes one.",
-)
+@artifact_option()
 @click.option(
     "--format",
     "extension",
@@ -53,16 +53,8 @@ if TYPE_CHECKING:
     help="Write a file per recording here, not to standard output.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace transcripts that are already in the -o folder.")
-@click.option(
-    "--language", metavar="CODE", help="Language spoken, as a code or a name (de, German). Default: detected."
-)
-@click.option(
-    "--task",
-    type=click.Choice(TASKS),
-    default="transcribe",
-    show_default=True,
-    help="Write what is said, or its English translation.",
-)
+@language_option
+@task_option
 @click.option(
     "--timestamps/--no-timestamps",
     default=True,
@@ -83,26 +75,13 @@ if TYPE_CHECKING:
 @click.option(
     "--condition-on-previous-text", is_flag=True, help="Give each window the text so far. Can repeat errors."
 )
-@click.option(
-    "--speculate",
-    callback=parse_speculate,
-    default="auto",
-    show_default=True,
-    metavar="auto|off|K",
-    help="Tokens guessed and verified at once, where the artifact has a draft. The text is the same.",
-)
+@speculate_option
 @click.option(
     "--allow-inexact",
     is_flag=True,
     help="Let auto guess also where that may change a token: on GPUs and with dynamic INT8.",
 )
-@click.option(
-    "--window",
-    type=click.Choice(WINDOWS),
-    default="full",
-    show_default=True,
-    help="auto: encode the speech and a margin, several times faster on short recordings; text that looks wrong is written anew from the full window.",
-)
+@window_option
 @click.option(
     "--batch",
     callback=parse_batch,
@@ -117,11 +96,7 @@ if TYPE_CHECKING:
     metavar="ENCODING:RATE[:CHANNELS]",
     help="Read samples without a header, e.g. s16le:16000:1.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Threads. Default: $EDGEWHISPER_THREADS, else the number of physical cores.",
-)
+@threads_option
 @click.option(
     "--provider",
     type=click.Choice(list(PROVIDERS)),
@@ -137,15 +112,8 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="An option of the provider; may be given again.",
 )
-@click.option(
-    "--low-memory", is_flag=True, help="Take the least memory; encoding then takes about twice the time."
-)
-@click.option(
-    "--max-ram",
-    callback=parse_size,
-    metavar="SIZE",
-    help="Choose settings with which this memory is enough, such as 256M.",
-)
+@low_memory_option
+@max_ram_option
 @click.option(
     "--verify", is_flag=True, help="Check the artifact's checksums even if they were checked before."
 )

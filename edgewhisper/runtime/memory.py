@@ -43,6 +43,11 @@ def available_memory(root: Path = _ROOT) -> int:
     return available
 
 
+def memory_with_swap(root: Path = _ROOT) -> int:
+    """What a program can have where the system moves memory to the disk, in bytes: `available_memory` and free swap."""
+    return available_memory(root) + memory_figures(root).get("SwapFree", 0)
+
+
 def peak_memory() -> int:
     """The most resident memory that this process has had, in bytes.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.runtime.memory import memory_with_swap
 from edgewhisper.runtime.options import DecodingOptions
 from edgewhisper.runtime.transcriber import Transcriber
 
@@ -17,18 +18,18 @@ _MOST_TOKENS = 48  # enough for the recording; a model that does not stop is cut
 # Last bits differ between processors, and products of INT8 saturate on build hosts without VNNI, which may turn a word.
 # What is broken turns all of them.
 _LEAST_ALIKE = 0.75
-_MEMINFO = Path("/proc/meminfo")
+_ROOT = Path("/")
 
 
-def self_test(tree: Path, meminfo: Path = _MEMINFO) -> str:
+def self_test(tree: Path, root: Path = _ROOT) -> str:
     """Transcribe the bundled recording and compare the words; gives the text.
 
     Raises:
         EdgeWhisperError: other words than on the build host, too little memory, or what transcribing raises.
     """
     expected = json.loads((tree / EXPECTED).read_text(encoding="utf-8"))
-    needed, free = expected["memory"], available_memory(meminfo)
-    if free is not None and free < needed:
+    needed, free = expected["memory"], memory_with_swap(root)
+    if free < needed:
         raise EdgeWhisperError(
             f"{free / 1e6:.0f} MB of memory are free, and this model needs about {needed / 1e6:.0f} MB; "
             "stop the service if it runs (systemctl stop edgewhisper), close other programs, or take the bundle of a smaller model"
@@ -54,16 +55,6 @@ def understood(artifact: Path, recording: Path) -> str:
     )
     segments, _ = Transcriber(artifact, low_memory=True).transcribe(recording, options)
     return "".join(segment.text for segment in segments).strip()
-
-
-def available_memory(meminfo: Path = _MEMINFO) -> int | None:
-    """Bytes that a new program can have, swap included; None where the system does not tell."""
-    try:
-        lines = meminfo.read_text().splitlines()
-        values = {name: int(value.split()[0]) * 1024 for name, value in (line.split(":") for line in lines)}
-        return values["MemAvailable"] + values.get("SwapFree", 0)
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
 
 
 def alike(text: str, expected: str) -> float:

@@ -29,7 +29,7 @@ class Memory:
 
     @property
     def with_swap(self) -> int:
-        """What a program can have where the system moves memory to the disk; a bundle's self-test goes by it too."""
+        """As `runtime.memory.memory_with_swap`, by which a bundle's self-test goes too."""
         return self.available + self.swap_free
 
 
