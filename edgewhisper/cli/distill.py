@@ -7,6 +7,7 @@ import click
 
 from .outputs import print_result
 from .parameters import FolderPath
+from .spreading import EngineName, engine_of, engine_option, jobs_option
 
 
 @click.command(
@@ -53,7 +54,19 @@ from .parameters import FolderPath
     metavar="PERCENT",
     help="Leave out recordings of which the model writes something else than their transcript, such as 10. Default: none.",
 )
+@jobs_option
+@engine_option
 @click.option("--steps", type=click.IntRange(1), default=1500, show_default=True, help="Of training.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=32, show_default=True, metavar="N", help="Windows of a step."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What trains; auto takes an NVIDIA GPU where PyTorch sees one.",
+)
 def distill(
     model: str,
     kind: Literal["heads", "shared", "student"],
@@ -63,7 +76,11 @@ def distill(
     work_dir: Path | None,
     most: int | None,
     max_wer: float | None,
+    jobs: int,
+    engine: EngineName,
     steps: int,
+    batch: int,
+    device: Literal["auto", "cpu", "cuda"],
 ) -> None:
     """Train a draft or a student for MODEL: it learns from what the model itself says of the recordings in CORPUS.
 
@@ -83,6 +100,6 @@ def distill(
     print_result(
         distill_draft(
             model, kind, layers, data, output, work, steps, lambda line: click.echo(line, err=True),
-            most=most, max_wer=None if max_wer is None else max_wer / 100,
+            most=most, max_wer=None if max_wer is None else max_wer / 100, engine=engine_of(engine, jobs), batch=batch, device=device,
         )
     )  # fmt: skip

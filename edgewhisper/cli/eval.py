@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
@@ -14,9 +14,7 @@ from edgewhisper.runtime.session import PROVIDERS
 from .decoding_options import speculate_option, window_option
 from .parameters import FolderPath
 from .progress import Count
-
-if TYPE_CHECKING:
-    from edgewhisper.bench.evaluation.evaluate import Engine
+from .spreading import EngineName, engine_of, engine_option, jobs_option
 
 
 @click.command("eval", short_help="Measure word and character error rates on a corpus.")
@@ -60,20 +58,8 @@ if TYPE_CHECKING:
     metavar="N",
     help="Recordings, from the corpus' beginning. Default: all.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that share the processors.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="What transcribes: processes of this machine, or a Ray cluster.",
-)
+@jobs_option
+@engine_option
 @click.option(
     "--threads", type=click.IntRange(1), help="Of one process. Default: the processors shared among them."
 )
@@ -106,7 +92,7 @@ def evaluate(
     window: Window,
     most: int | None,
     jobs: int,
-    engine: Literal["local", "ray"],
+    engine: EngineName,
     threads: int | None,
     provider: str,
     worst: int,
@@ -141,7 +127,7 @@ def evaluate(
     tasks = [Task(artifact, options, language, threads, provider) for artifact in artifacts]
     with Count("recordings") as count:
         found = evaluate_artifacts(
-            tasks, open_corpus(corpus), output, _engine(engine, jobs), most=most, progress=count.update
+            tasks, open_corpus(corpus), output, engine_of(engine, jobs), most=most, progress=count.update
         )
     print(format_evaluation(found, worst))
     if any(item.others for item in found):
@@ -150,17 +136,3 @@ def evaluate(
             file=sys.stderr,
         )
         context.exit(1)
-
-
-def _engine(name: Literal["local", "ray"], jobs: int) -> "Engine":
-    from edgewhisper.bench.evaluation.evaluate import local_engine
-
-    if name == "local":
-        return local_engine(jobs)
-    try:
-        from edgewhisper.bench.evaluation.on_ray import ray_engine
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"--engine ray needs the package '{error.name}'; run 'pip install edgewhisper[ray]'"
-        ) from None
-    return ray_engine(jobs)

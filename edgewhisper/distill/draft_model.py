@@ -23,7 +23,7 @@ class DraftModule(nn.Module):
 
     def arrays(self) -> Mapping[str, NDArray[np.float32]]:
         """The weights by those names."""
-        return {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
 
 
 class DraftDecoder(DraftModule):
@@ -121,7 +121,7 @@ class _SelfAttention(nn.Module):
         q, k, v = (
             _split(projection(x), self._heads) for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         joined: torch.Tensor = self.out_proj(_attend(q, k, v, future))
         return joined
 

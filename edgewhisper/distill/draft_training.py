@@ -8,6 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from edgewhisper.models.draft import Draft
 from edgewhisper.models.student import Distilled
 
 from .learners import HeadsLearner, Learner, SharedLearner, StudentLearner, ranks_of
+from .shelf import Shelf
 from .teacher import Lesson, read_lesson
 
 _RATE, _FINAL_SHARE, _WARM_UP = 1.5e-3, 0.02, 50
 _BETAS, _WEIGHT_DECAY, _LARGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
-_BATCH = 32
+_TESTED_AT_ONCE = 32
 _SEED = 11
-_LEARNERS: Mapping[Distilled, Callable[[Checkpoint, Draft, torch.Tensor], Learner]] = {
+_LEARNERS: Mapping[Distilled, Callable[[Checkpoint, Draft, torch.Tensor, torch.device], Learner]] = {
     "shared": SharedLearner,
     "heads": HeadsLearner,
     "student": StudentLearner,
@@ -35,11 +37,18 @@ _HELD_OUT_MOST = 256
 
 @dataclass(frozen=True)
 class DraftTraining:
-    """What to train and how long, and how often to say and to save what came of it."""
+    """What to train and how long, and how often to say and to save what came of it.
+
+    Attributes:
+        batch: windows of a step.
+        device: of PyTorch, "cpu" or "cuda".
+    """
 
     kind: Distilled
     steps: int
     evaluate_every: int = 100
+    batch: int = 32
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -73,41 +82,50 @@ def train_draft(
         progress: told every `options.evaluate_every` steps.
     """
     torch.manual_seed(_SEED)
+    device = torch.device(options.device)
     ranks = ranks_of(draft.info.tokens, checkpoint.dimensions.vocab_size)
-    learner = _LEARNERS[options.kind](checkpoint, draft, ranks)
+    learner = _LEARNERS[options.kind](checkpoint, draft, ranks, device)
     model = learner.model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=_RATE, betas=_BETAS, weight_decay=_WEIGHT_DECAY, fused=device.type == "cuda"
+    )
     tested = [read_lesson(path) for path in held_out[:_HELD_OUT_MOST]]
     state, step, seconds = work / "training.pt", 0, 0.0
     if state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, weights_only=True, map_location=device)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         step, seconds = saved["step"], saved["seconds"]
-    started, total, counted = time.monotonic() - seconds, 0.0, 0
+    started, total, counted = time.monotonic() - seconds, torch.zeros((), device=device), 0
     acceptance = _acceptance(learner, tested)
-    while step < options.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(step, options.steps)
-        torch.manual_seed(_SEED + step)  # so that resumed training sees what uninterrupted training does
-        chosen = random.Random(_SEED * 1_000_003 + step).sample(lessons, min(_BATCH, len(lessons)))
-        loss = learner.loss([read_lesson(path) for path in chosen])
-        if loss.requires_grad:  # else the texts of these windows are too short to guess anything
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-            optimizer.step()
-        total, counted, step = total + float(loss.detach()), counted + 1, step + 1
-        if step % options.evaluate_every == 0 or step == options.steps:
-            acceptance = _acceptance(learner, tested)
-            seconds = time.monotonic() - started
-            point = LearningPoint(step, round(seconds, 1), total / counted, acceptance)
-            total, counted = 0.0, 0
-            _save(state, model, optimizer, step, seconds)
-            with (work / "log.jsonl").open("a") as log:
-                log.write(json.dumps(asdict(point)) + "\n")
-            progress(point)
+    chosen = (_chosen(lessons, options.batch, number) for number in range(step, options.steps))
+    with closing(Shelf().batches(chosen)) as batches:
+        for batch in batches:
+            for group in optimizer.param_groups:
+                group["lr"] = _rate(step, options.steps)
+            torch.manual_seed(_SEED + step)  # so that resumed training sees what uninterrupted training does
+            loss = learner.loss(batch)
+            if loss.requires_grad:  # else the texts of these windows are too short to guess anything
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
+                optimizer.step()
+            total, counted, step = total + loss.detach(), counted + 1, step + 1
+            if step % options.evaluate_every == 0 or step == options.steps:
+                acceptance = _acceptance(learner, tested)
+                seconds = time.monotonic() - started
+                point = LearningPoint(step, round(seconds, 1), float(total) / counted, acceptance)
+                total, counted = torch.zeros((), device=device), 0
+                _save(state, model, optimizer, step, seconds)
+                with (work / "log.jsonl").open("a") as log:
+                    log.write(json.dumps(asdict(point)) + "\n")
+                progress(point)
     return Draft(replace(draft.info, acceptance=round(acceptance, 4)), model.arrays())
+
+
+def _chosen(lessons: Sequence[Path], most: int, step: int) -> list[Path]:
+    """The lessons of a step."""
+    return random.Random(_SEED * 1_000_003 + step).sample(lessons, min(most, len(lessons)))
 
 
 def _save(
@@ -135,8 +153,8 @@ def _acceptance(learner: Learner, lessons: Sequence[Lesson]) -> float:
     """The share of the text's tokens that the draft guesses, each after the right ones."""
     learner.model.eval()
     right = asked = 0
-    for first in range(0, len(lessons), _BATCH):
-        of_batch = learner.count(lessons[first : first + _BATCH])
+    for first in range(0, len(lessons), _TESTED_AT_ONCE):
+        of_batch = learner.count(lessons[first : first + _TESTED_AT_ONCE])
         right, asked = right + of_batch[0], asked + of_batch[1]
     learner.model.train()
     return right / max(1, asked)

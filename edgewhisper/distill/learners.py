@@ -57,9 +57,11 @@ def ranks_of(tokens: Sequence[int], vocabulary: int) -> torch.Tensor:
 class SharedLearner:
     """A decoder of few layers: every token follows those before it."""
 
-    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
-        self.model = self._module(checkpoint, draft)
-        self._ranks = ranks
+    def __init__(
+        self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor, device: torch.device
+    ) -> None:
+        self.model = self._module(checkpoint, draft).to(device)
+        self._ranks, self._device = ranks.to(device), device
 
     def _module(self, checkpoint: Checkpoint, draft: Draft) -> DraftDecoder:
         return DraftDecoder(checkpoint, draft)
@@ -70,20 +72,27 @@ class SharedLearner:
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over all tokens of the texts."""
-        ids, following, cross = _batch(lessons)
+        ids, following, cross = _batch(lessons, self._device)
         asked = following != IGNORED
-        wrong = asked & (torch.rand(ids.shape) < _WRONG_SHARE)
-        ids[wrong] = ids[asked][torch.randint(int(asked.sum()), (int(wrong.sum()),))]
+        wrong = asked & (torch.rand(ids.shape, device=self._device) < _WRONG_SHARE)
+        others = torch.randint(int(asked.sum()), (int(wrong.sum()),), device=self._device)
+        ids[wrong] = ids[asked][others]
         logits = self._logits(lessons, ids, cross)[asked]
-        likeliest = torch.cat(
-            [torch.from_numpy(x.likeliest[x.first - 1 : len(x.tokens) - 1]).long() for x in lessons]
+        likeliest, logprobs = (
+            np.concatenate([getattr(x, name)[x.first - 1 : len(x.tokens) - 1] for x in lessons])
+            for name in ("likeliest", "logprobs")
         )
-        logprobs = torch.cat([torch.from_numpy(x.logprobs[x.first - 1 : len(x.tokens) - 1]) for x in lessons])
-        return _learnt(logits, following[asked], likeliest, logprobs, self._ranks)
+        return _learnt(
+            logits,
+            following[asked],
+            torch.from_numpy(likeliest).to(self._device).long(),
+            torch.from_numpy(logprobs).to(self._device),
+            self._ranks,
+        )
 
     def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
         """Over all tokens of the texts."""
-        ids, following, cross = _batch(lessons)
+        ids, following, cross = _batch(lessons, self._device)
         guesses = self.model.tokens[self._logits(lessons, ids, cross).argmax(-1)]
         wanted = following != IGNORED
         return int((guesses[wanted] == following[wanted]).sum()), int(wanted.sum())
@@ -92,8 +101,10 @@ class SharedLearner:
 class StudentLearner(SharedLearner):
     """A student: it writes text alone, so it learns the prompt's tokens too, the language among them, and every token there is."""
 
-    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
-        super().__init__(checkpoint, draft, ranks)
+    def __init__(
+        self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor, device: torch.device
+    ) -> None:
+        super().__init__(checkpoint, draft, ranks, device)
         self._start = checkpoint.token_ids.start_of_transcript
 
     def _module(self, checkpoint: Checkpoint, draft: Draft) -> DraftDecoder:
@@ -102,7 +113,7 @@ class StudentLearner(SharedLearner):
     def _logits(self, lessons: Sequence[Lesson], ids: torch.Tensor, cross: Cross) -> torch.Tensor:
         encoded = np.stack([lesson.encoded for lesson in lessons if lesson.encoded is not None])
         assert isinstance(self.model, StudentDecoder)
-        return self.model.forward_encoded(ids, torch.from_numpy(encoded).float())
+        return self.model.forward_encoded(ids, torch.from_numpy(encoded).to(self._device).float())
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over everything after the start of the transcript."""
@@ -116,19 +127,22 @@ class StudentLearner(SharedLearner):
 class HeadsLearner:
     """Heads: from the hidden state after every token, the tokens after the next one."""
 
-    def __init__(self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor) -> None:
-        self.model = HeadsDecoder(checkpoint, draft)
-        self._ranks = ranks
+    def __init__(
+        self, checkpoint: Checkpoint, draft: Draft, ranks: torch.Tensor, device: torch.device
+    ) -> None:
+        self.model = HeadsDecoder(checkpoint, draft).to(device)
+        self._ranks, self._device = ranks.to(device), device
 
     def loss(self, lessons: Sequence[Lesson]) -> torch.Tensor:
         """Over all tokens of the texts but the first, each guessed from up to `GUESSES` tokens before."""
         lessons = [_text_alone(lesson) for lesson in lessons]
-        ids, following, cross = _batch(lessons)
+        ids, following, cross = _batch(lessons, self._device)
         likeliest, logprobs = (
-            _padded([getattr(x, name) for x in lessons], ids.shape[1]) for name in ("likeliest", "logprobs")
+            self._padded([getattr(x, name) for x in lessons], ids.shape[1])
+            for name in ("likeliest", "logprobs")
         )
-        state = _padded([_hidden(x) for x in lessons], ids.shape[1])
-        total, weight, weights = torch.zeros(()), 1.0, 0.0
+        state = self._padded([_hidden(x) for x in lessons], ids.shape[1])
+        total, weight, weights = torch.zeros((), device=self._device), 1.0, 0.0
         for step in range(1, min(GUESSES, ids.shape[1] - 1) + 1):
             # Position t of the state is t + step of the text.
             state = self.model(state[:, : ids.shape[1] - step], ids[:, step:], cross)
@@ -149,10 +163,10 @@ class HeadsLearner:
     def count(self, lessons: Sequence[Lesson]) -> tuple[int, int]:
         """Of all guesses that follow right ones or are the first."""
         lessons = [_text_alone(lesson) for lesson in lessons]
-        ids, following, cross = _batch(lessons)
-        state = _padded([_hidden(x) for x in lessons], ids.shape[1])
+        ids, following, cross = _batch(lessons, self._device)
+        state = self._padded([_hidden(x) for x in lessons], ids.shape[1])
         right = asked = 0
-        so_far = torch.ones(ids.shape, dtype=torch.bool)
+        so_far = torch.ones(ids.shape, dtype=torch.bool, device=self._device)
         for step in range(1, min(GUESSES, ids.shape[1] - 1) + 1):
             state = self.model(state[:, : ids.shape[1] - step], ids[:, step:], cross)
             guesses = self.model.tokens[self.model.logits(state).argmax(-1)]
@@ -163,6 +177,14 @@ class HeadsLearner:
             so_far = so_far & agree
             right += int((wanted & so_far).sum())
         return right, asked
+
+    def _padded(self, arrays: Sequence[NDArray[np.generic]], length: int) -> torch.Tensor:
+        """Arrays [S, n] -> [B, length, n], cut or filled with zeros."""
+        padded = np.zeros((len(arrays), length, arrays[0].shape[1]), arrays[0].dtype)
+        for row, array in enumerate(arrays):
+            kept = min(length, len(array))
+            padded[row, :kept] = array[:kept]
+        return torch.from_numpy(padded).to(self._device)
 
 
 def _wanted(following: torch.Tensor, step: int) -> torch.Tensor:
@@ -189,18 +211,7 @@ def _hidden(lesson: Lesson) -> NDArray[np.float32]:
     return lesson.hidden.astype(np.float32)
 
 
-def _padded(arrays: Sequence[NDArray[np.generic]], length: int) -> torch.Tensor:
-    """Arrays [S, n] -> [B, length, n], cut or filled with zeros."""
-    padded = np.zeros((len(arrays), length, arrays[0].shape[1]), arrays[0].dtype)
-    for row, array in enumerate(arrays):
-        kept = min(length, len(array))
-        padded[row, :kept] = array[:kept]
-    return torch.from_numpy(padded)
-
-
-def _batch(
-    lessons: Sequence[Lesson],
-) -> tuple[torch.Tensor, torch.Tensor, Cross]:
+def _batch(lessons: Sequence[Lesson], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, Cross]:
     """ids [B, S], next tokens [B, S] where the text is, and keys and values of each layer."""
     longest = max(len(lesson.tokens) for lesson in lessons) - 1
     ids = torch.zeros(len(lessons), longest, dtype=torch.long)
@@ -211,12 +222,12 @@ def _batch(
         following[row, lesson.first - 1 : len(tokens) - 1] = tokens[lesson.first :]
     cross = [
         tuple(
-            torch.from_numpy(np.stack([lesson.cross[layer][part] for lesson in lessons])).float()
+            torch.from_numpy(np.stack([lesson.cross[layer][part] for lesson in lessons])).to(device).float()
             for part in (0, 1)
         )
         for layer in range(len(lessons[0].cross))
     ]
-    return ids, following, [(pair[0], pair[1]) for pair in cross]
+    return ids.to(device), following.to(device), [(pair[0], pair[1]) for pair in cross]
 
 
 def _learnt(

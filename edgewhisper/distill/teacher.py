@@ -7,6 +7,7 @@ stopped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ class Lesson:
     logprobs: NDArray[np.float32]
     hidden: NDArray[np.float16] | None = None
     encoded: NDArray[np.float16] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        arrays = [self.tokens, self.likeliest, self.logprobs, self.hidden, self.encoded, *chain(*self.cross)]
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 def likeliest_tokens(logits: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

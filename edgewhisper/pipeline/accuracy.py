@@ -8,10 +8,11 @@ from pathlib import Path
 
 from edgewhisper.bench.corpora.open import open_corpus
 from edgewhisper.bench.engines.ours import parse_form
-from edgewhisper.bench.evaluation.evaluate import evaluate, local_engine
+from edgewhisper.bench.evaluation.evaluate import evaluate
 from edgewhisper.bench.evaluation.transcribing import Task
 from edgewhisper.bench.measure import folder_size
 from edgewhisper.bench.run import Model, Run, Variant
+from edgewhisper.bench.spreading.local import local_engine
 from edgewhisper.models.cards import DEMO
 from edgewhisper.runtime.options import DecodingOptions
 

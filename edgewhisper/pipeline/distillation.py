@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.bench.corpora.open import open_corpus
+from edgewhisper.bench.spreading.job import Engine
 from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.draft import DESCRIPTION, SHORTLIST, WEIGHTS, Draft, initial_draft, write_draft
 from edgewhisper.models.reader import read_checkpoint
@@ -16,8 +18,10 @@ from edgewhisper.models.student import FILES, Distilled, initial_student, write_
 from .lessons import Choice, gather
 from .output_folder import disk_errors
 
-# Every so many windows is held out, to measure acceptance on; an odd number, as every other window has timestamps.
+# Every so many windows is held out, to measure acceptance on.
 HELD_OUT_EVERY = 21
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def distill(
@@ -32,6 +36,9 @@ def distill(
     *,
     most: int | None = None,
     max_wer: float | None = None,
+    engine: Engine | None = None,
+    batch: int = 32,
+    device: Device = "auto",
 ) -> Path:
     """Train a draft or a student that shares the encoder of a main model, and write its folder.
 
@@ -47,9 +54,12 @@ def distill(
         most: recordings to learn on; None: all. A data set on the hub is read no further.
         max_wer: leave out recordings of which the main model writes something else than their transcript by more than this word error
             rate, such as 0.1; those without a transcript too. None: none.
+        engine: what lets the main model transcribe; None: this process.
+        batch: windows of a step.
+        device: what trains; "auto": an NVIDIA GPU where there is one.
 
     Raises:
-        UsageError: the options cannot be used.
+        UsageError: the options cannot be used, or there is no such device.
         CorpusError: the recordings are not there.
         CheckpointError: the model cannot be read.
         AudioError: no recording can be read.
@@ -62,6 +72,7 @@ def distill(
         raise MissingDependencyError(
             f"distillation needs the package '{error.name}'; run 'pip install edgewhisper[build,cpu,torch]'"
         ) from None
+    device = _device(device)
     check_output(output, data, work)
     corpus = open_corpus(data)
     checkpoint = read_checkpoint(model)
@@ -77,7 +88,9 @@ def distill(
     said = _key(main, reads, corpus.place)
     choice = Choice(most, max_wer)
     folder = work / f"lessons-{said}"
-    lessons = gather(checkpoint, draft.info, corpus, choice, folder, progress, encoded=kind == "student")
+    lessons = gather(
+        checkpoint, draft.info, corpus, choice, folder, progress, encoded=kind == "student", engine=engine
+    )
     held_out = lessons[::HELD_OUT_EVERY]
     learnt = [path for index, path in enumerate(lessons) if index % HELD_OUT_EVERY]
     if not learnt:
@@ -88,10 +101,12 @@ def distill(
         always = [ids.end_of_text, *range(ids.timestamp_begin, checkpoint.dimensions.vocab_size)]
         tokens = frequent_tokens(learnt, always, SHORTLIST)
         draft = Draft(replace(draft.info, tokens=tokens), draft.tensors)
-    training = work / f"training-{_key(said, kind, layers, steps, tokens, [path.name for path in lessons])}"
+    training = (
+        work / f"training-{_key(said, kind, layers, steps, batch, tokens, [path.name for path in lessons])}"
+    )
     training.mkdir(parents=True, exist_ok=True)
     draft = train_draft(
-        checkpoint, draft, learnt, held_out, DraftTraining(kind, steps), training,
+        checkpoint, draft, learnt, held_out, DraftTraining(kind, steps, batch=batch, device=device), training,
         lambda point: progress(
             f"step {point.step} of {steps}, {point.seconds:.0f} s: loss {point.loss:.3f}, "
             f"acceptance {100 * point.acceptance:.1f} % on held-out windows"
@@ -103,6 +118,18 @@ def distill(
         else:
             write_draft(draft, folder)
     return output
+
+
+def _device(asked: Device) -> Literal["cpu", "cuda"]:
+    import torch
+
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: PyTorch sees no NVIDIA GPU; install a PyTorch with CUDA, or use --device cpu"
+        )
+    return "cuda"
 
 
 def check_output(output: Path, data: str | Path, work: Path) -> None:

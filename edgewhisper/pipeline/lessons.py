@@ -1,17 +1,20 @@
 """What a main model says of a corpus, window by window: what its drafts and students learn from."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.artifact import AudioSettings
 from edgewhisper.bench.corpora.utterance import Corpus, Utterance
-from edgewhisper.errors import AudioError
+from edgewhisper.bench.spreading.job import Engine
+from edgewhisper.bench.spreading.local import local_engine
+from edgewhisper.errors import AudioError, CorpusError
 from edgewhisper.models.checkpoint import Checkpoint
 from edgewhisper.models.draft import DraftInfo
 from edgewhisper.runtime.decoder import Decoder
@@ -21,13 +24,11 @@ from edgewhisper.runtime.prompt import previous_text_limit
 from edgewhisper.runtime.session import SessionSettings
 
 from .calibration import greedy_text, window_prompt
-from .source import export_source
+from .source import Source, export_source
 
 if TYPE_CHECKING:
     from edgewhisper.distill.teacher import Lesson
 
-# Every so many windows follows previous text; odd, as every other window has timestamps.
-PREVIOUS_EVERY = 5
 _TOLD_EVERY = 100
 
 
@@ -44,6 +45,53 @@ class Choice:
     max_wer: float | None = None
 
 
+@dataclass(frozen=True)
+class Told:
+    """What came of a recording.
+
+    Attributes:
+        key: its name in the corpus.
+        windows: how many there are of it.
+        problem: why there is none.
+    """
+
+    key: str
+    windows: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The main model says what it hears in each window of a recording; a job of `bench.spreading`.
+
+    Attributes:
+        source: its graphs.
+        info: of the draft that learns from it.
+        folder: gets a file for each window; those that are there are kept.
+        encoded: keep what the encoder made of a window, for a student, instead of the keys and values that a draft reads.
+        threads: of one process; None leaves the number to ONNX Runtime.
+    """
+
+    source: Source
+    info: DraftInfo
+    folder: Path
+    encoded: bool = False
+    threads: int | None = None
+    provider: str = "cpu"
+
+    def with_threads(self, threads: int) -> Self:
+        """The same with so many threads."""
+        return replace(self, threads=threads)
+
+    def start(self) -> Callable[[Utterance], Told]:
+        """The main model, loaded."""
+        return _Teacher(self).tell
+
+    def lost(self, utterance: Utterance, problem: str) -> Told:
+        """Of a recording whose processes die."""
+        return Told(utterance.key, 0, f"{utterance.key}: {problem}")
+
+
 def gather(
     checkpoint: Checkpoint,
     info: DraftInfo,
@@ -53,84 +101,108 @@ def gather(
     progress: Callable[[str], None],
     *,
     encoded: bool = False,
+    engine: Engine | None = None,
 ) -> list[Path]:
-    """Let the main model transcribe every window of the recordings; returns the files of what it said.
+    """Let the main model transcribe every window of the recordings; returns the files of what it said, in the order of the corpus.
 
     Files that are there already are kept. A recording that cannot be read is left out, and said to be. `encoded` keeps what the encoder
-    made of a window, for a student, instead of the keys and values that a draft reads.
+    made of a window, for a student, instead of the keys and values that a draft reads. `engine` does it; None: this process.
 
     Raises:
         AudioError: no recording can be read, or none is chosen.
+        CorpusError: two recordings have one name.
+        EdgeWhisperError: the engine gives up.
         MissingDependencyError: a package that choosing by transcripts needs.
     """
-    graphs = folder / "graphs"
+    graphs = folder.absolute() / "graphs"
     graphs.mkdir(parents=True, exist_ok=True)
-    teacher = _Teacher(checkpoint, info, graphs, encoded)
     is_alike = None if choice.max_wer is None else _alike(checkpoint, choice.max_wer)
+    source = export_source(
+        checkpoint, graphs, "fused", gives_hidden=info.kind == "heads", gives_encoded=encoded
+    )
+    job = Teaching(source, info, folder.absolute(), encoded)
     total = corpus.size if choice.most is None else min(choice.most, corpus.size or choice.most)
-    lessons: list[Path] = []
-    for number, utterance in enumerate(islice(corpus, choice.most)):
-        if number % _TOLD_EVERY == 0:
-            of_all = "" if total is None else f" of {total}"
-            progress(f"recording {number + 1}{of_all}: {len(lessons)} windows so far")
-        if is_alike is not None and utterance.text is None:
-            progress(f"left out: {utterance.key}: {utterance.problem or 'there is no transcript'}")
-            continue
-        try:
-            of_this = list(teacher.lessons(utterance, len(lessons), folder))
-        except AudioError as error:
-            progress(f"left out: {error}")
-            continue
-        if is_alike is not None and not is_alike(utterance.text or "", of_this):
-            progress(f"left out: {utterance.key}: the main model writes something else than its transcript")
-            continue
-        lessons += of_this
-    if not lessons:
+    of_all = "" if total is None else f" of {total}"
+    listed: dict[str, tuple[str, str]] = {}  # stamp and transcript
+
+    def asked() -> Iterator[Utterance]:
+        for utterance in islice(corpus, choice.most):
+            if utterance.key in listed:
+                raise CorpusError(f"{corpus.name}: has two recordings called '{utterance.key}'; rename one")
+            if is_alike is not None and utterance.text is None:
+                progress(f"left out: {utterance.key}: {utterance.problem or 'there is no transcript'}")
+                continue
+            listed[utterance.key] = utterance.stamp, utterance.text or ""
+            yield utterance
+
+    kept: dict[str, list[Path]] = {}
+    windows = 0
+    with closing((engine or local_engine(1))(job, asked())) as outcomes:
+        for number, told in enumerate(outcomes, 1):
+            stamp, transcript = listed[told.key]
+            of_this = [_place(folder, stamp, index) for index in range(told.windows)]
+            if told.problem is not None:
+                progress(f"left out: {told.problem}")
+            elif is_alike is not None and not is_alike(transcript, of_this):
+                progress(f"left out: {told.key}: the main model writes something else than its transcript")
+            else:
+                kept[told.key] = of_this
+                windows += told.windows
+            if number % _TOLD_EVERY == 0 or number == total:
+                progress(f"{number}{of_all} recordings: {windows} windows")
+    if not windows:
         raise AudioError(f"{corpus.name}: no recording can be learnt from; name another corpus for --data")
-    return lessons
+    return [path for key in listed for path in kept.get(key, ())]
+
+
+def _place(folder: Path, stamp: str, index: int) -> Path:
+    """The file of a window."""
+    return folder / f"{stamp}-{index:04d}.npz"
 
 
 class _Teacher:
-    """The main model, which says what it hears."""
+    """The main model, which says what it hears.
 
-    def __init__(self, checkpoint: Checkpoint, info: DraftInfo, graphs: Path, encoded: bool) -> None:
-        self._info, self._gives_encoded = info, encoded
-        self._source = export_source(
-            checkpoint, graphs, "fused", gives_hidden=info.kind == "heads", gives_encoded=encoded
-        )
-        manifest = self._source.manifest()
-        self._encoder = Encoder(self._source.folder, manifest, SessionSettings())
-        self._decoder = Decoder(self._source.folder, manifest, SessionSettings())
-        self._previous: tuple[int, ...] = ()
+    Every other window has timestamps, and of three windows of a long recording two follow what was said before, as in a transcription. What
+    is said of a recording depends on that recording alone, so it does not matter which process says it, and when.
+    """
 
-    def lessons(self, utterance: Utterance, before: int, folder: Path) -> Iterator[Path]:
-        """The files of a recording's windows, `before` of which were there before it.
+    def __init__(self, job: Teaching) -> None:
+        settings = SessionSettings(job.provider, job.threads)
+        manifest = job.source.manifest()
+        self._job = job
+        self._encoder = Encoder(job.source.folder, manifest, settings)
+        self._decoder = Decoder(job.source.folder, manifest, settings)
 
-        Raises:
-            AudioError: it cannot be read.
-        """
+    def tell(self, utterance: Utterance) -> Told:
+        """Write the files of a recording's windows."""
         from edgewhisper.distill.teacher import read_lesson, write_lesson
 
-        ids = self._source.tokens
-        for index, window in enumerate(_windows(utterance, self._source.audio)):
-            path = folder / f"{utterance.stamp}-{index:04d}.npz"
-            if path.exists():
-                lesson = read_lesson(path)
-            else:
-                lesson = self._say(window, before + index + 1)
-                write_lesson(lesson, path)
-            self._previous = spoken_tokens(lesson, ids.end_of_text)
-            yield path
+        source, stamp = self._job.source, utterance.stamp
+        previous: tuple[int, ...] = ()
+        index = 0
+        try:
+            for index, window in enumerate(_windows(utterance, source.audio), 1):
+                path = _place(self._job.folder, stamp, index - 1)
+                if path.exists():
+                    lesson = read_lesson(path)
+                else:
+                    timestamps = (int(stamp, 16) + index) % 2 == 0
+                    lesson = self._say(window, timestamps, previous if index % 3 != 1 else ())
+                    write_lesson(lesson, path)
+                previous = spoken_tokens(lesson, source.tokens.end_of_text)
+        except AudioError as error:
+            return Told(utterance.key, 0, str(error))
+        return Told(utterance.key, index)
 
-    def _say(self, window: NDArray[np.float32], count: int) -> "Lesson":
+    def _say(self, window: NDArray[np.float32], timestamps: bool, previous: tuple[int, ...]) -> "Lesson":
         from edgewhisper.distill.teacher import Lesson, likeliest_tokens
 
-        source, decoder = self._source, self._decoder
+        source, decoder = self._job.source, self._decoder
         cross = self._encoder.run(window)
-        timestamps = count % 2 == 1
         prompt = window_prompt(source, decoder, cross, timestamps=timestamps)
-        if count % PREVIOUS_EVERY == 0 and self._previous:
-            kept = self._previous[-previous_text_limit(source.dimensions) :]
+        if previous:
+            kept = previous[-previous_text_limit(source.dimensions) :]
             prompt = (source.tokens.start_of_previous, *kept, *prompt)
         text = greedy_text(source, decoder, cross, prompt, timestamps=timestamps)
         tokens = [*prompt, *text, source.tokens.end_of_text][
@@ -139,10 +211,10 @@ class _Teacher:
         decoder.reset(cross)
         likeliest, logprobs = likeliest_tokens(decoder.run(tokens))
         hidden = None if decoder.hidden is None else decoder.hidden.astype(np.float16)
-        encoded = _half(cross, "hidden") if self._gives_encoded else None
+        encoded = _half(cross, "hidden") if self._job.encoded else None
         pairs = tuple(
             (_half(cross, f"past_key_cross_{layer}"), _half(cross, f"past_value_cross_{layer}"))
-            for layer in (() if self._gives_encoded else self._info.cross_layers)
+            for layer in (() if self._job.encoded else self._job.info.cross_layers)
         )
         return Lesson(pairs, np.array(tokens, np.int32), len(prompt), likeliest, logprobs, hidden, encoded)
 

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from edgewhisper.artifact import Manifest, load_manifest
-from edgewhisper.bench.corpora.open import open_corpus
-from edgewhisper.bench.scoring import normalise
 from edgewhisper.distill.draft_model import DraftDecoder
 from edgewhisper.distill.draft_training import DraftTraining, LearningPoint, train_draft
 from edgewhisper.distill.heads_model import HeadsDecoder
-from edgewhisper.distill.teacher import Lesson, likeliest_tokens, read_lesson, write_lesson
+from edgewhisper.distill.teacher import Lesson, likeliest_tokens, write_lesson
 from edgewhisper.errors import AudioError, CheckpointError, CorpusError, UsageError
 from edgewhisper.models.draft import DESCRIPTION, WEIGHTS, Kind, initial_draft, read_draft, write_draft
 from edgewhisper.models.random_weights import write_random_folder
 from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.models.safetensors_file import open_safetensors
+from edgewhisper.models.student import Distilled
+from edgewhisper.models.transformers_folder import WEIGHTS as STUDENT_WEIGHTS
 from edgewhisper.pipeline.build import build
 from edgewhisper.pipeline.distillation import distill
-from edgewhisper.pipeline.lessons import Choice, gather, spoken_tokens
 from edgewhisper.pipeline.options import BuildOptions
 from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
@@ -197,6 +197,37 @@ def test_what_was_gathered_is_not_gathered_again(
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"PyTorch sees no NVIDIA GPU; .* or use --device cpu"):
+        distill(
+            small_checkpoint, "heads", 1, speech_folder, tmp_path / "out", tmp_path / "work", 1, device="cuda"
+        )
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch with CUDA")
+@pytest.mark.parametrize("kind", ["shared", "heads", "student"])
+def test_a_gpu_learns_what_a_processor_learns(
+    kind: Distilled, small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    """Two steps: dropout is drawn otherwise, so the weights are alike and not the same."""
+    for device in ("cpu", "cuda"):
+        distill(
+            small_checkpoint, kind, 1, speech_folder, tmp_path / device, tmp_path / "work" / device, 2,
+            device=device,
+        )  # fmt: skip
+    name = STUDENT_WEIGHTS if kind == "student" else WEIGHTS
+    found, expected = (open_safetensors(tmp_path / device / name) for device in ("cuda", "cpu"))
+    assert set(found) == set(expected)
+    for tensor in expected:
+        np.testing.assert_allclose(
+            found[tensor].load().astype(np.float32), expected[tensor].load().astype(np.float32), atol=0.01
+        )
+
+
 def test_other_recordings_or_another_draft_begin_anew(
     trained: Path, small_checkpoint: Path, speech_folder: Path, tmp_path: Path
 ) -> None:
@@ -209,48 +240,6 @@ def test_other_recordings_or_another_draft_begin_anew(
     assert (tmp_path / "fewer" / WEIGHTS).read_bytes() != (trained / WEIGHTS).read_bytes()
     distill(small_checkpoint, "shared", 2, speech_folder, tmp_path / "deeper", work, 2)
     assert read_draft(tmp_path / "deeper", read_checkpoint(small_checkpoint)).info.layers == 2
-
-
-def test_only_what_is_asked_for_is_learnt_from(
-    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
-) -> None:
-    """The first recordings of a corpus, and of those the ones whose transcript the main model writes too."""
-    corpus = tmp_path / "corpus"
-    chapter = corpus / "1" / "2"
-    chapter.mkdir(parents=True)
-    for number in range(6):
-        shutil.copy(speech_folder / f"{number}.flac", chapter / f"1-2-{number}.flac")
-    checkpoint = read_checkpoint(small_checkpoint)
-    source = open_corpus(corpus)
-    info = initial_draft(checkpoint, "shared", 1).info
-    said: list[str] = []
-    lessons = gather(checkpoint, info, source, Choice(most=4), tmp_path / "first", said.append)
-    assert "recording 1 of 4: 0 windows so far" in said
-    windows = [len([x for x in lessons if x.name.startswith(item.stamp)]) for item in source]
-    assert [count > 0 for count in windows] == [True] * 4 + [False] * 2
-    texts = {}
-    for item, count in zip(source, windows, strict=True):
-        tokens = [
-            token
-            for index in range(count)
-            for token in spoken_tokens(
-                read_lesson(tmp_path / "first" / f"{item.stamp}-{index:04d}.npz"),
-                checkpoint.token_ids.end_of_text,
-            )
-        ]
-        text = b"".join(checkpoint.vocabulary.tokens[token] for token in tokens).decode("utf-8", "replace")
-        texts[item.key] = " ".join(normalise(text).split())
-    right = next(key for key in list(texts)[:4] if texts[key])
-    listed = {key: text if key == right else "quite another thing" for key, text in list(texts.items())[:3]}
-    (chapter / "1-2.trans.txt").write_text(
-        "".join(f"{Path(key).stem} {text}\n" for key, text in listed.items())
-    )
-    said.clear()
-    kept = gather(checkpoint, info, open_corpus(corpus), Choice(max_wer=0.1), tmp_path / "alike", said.append)
-    stamp = next(item.stamp for item in open_corpus(corpus) if item.key == Path(right).stem)
-    assert {path.name[:16] for path in kept} == {stamp}
-    assert sum("writes something else than its transcript" in line for line in said) == 2
-    assert sum("there is no transcript" in line for line in said) == 3
 
 
 def test_a_corpus_without_recordings_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
@@ -274,14 +263,6 @@ def test_nothing_but_a_draft_is_replaced(small_checkpoint: Path, speech_folder: 
             distill(small_checkpoint, "shared", 1, speech_folder, output, tmp_path / "work", 1)
     assert (precious / "thesis.txt").read_text() == "hi"
     assert len(list(speech_folder.iterdir())) == 7
-
-
-def test_log_probabilities_of_the_likeliest_tokens_are_those_of_all() -> None:
-    logits = np.random.default_rng(0).normal(0, 3, (5, 100)).astype(np.float32)
-    ids, found = likeliest_tokens(logits)
-    expected = torch.from_numpy(logits).log_softmax(-1).numpy()
-    np.testing.assert_allclose(found, np.take_along_axis(expected, ids, axis=1), rtol=1e-4, atol=1e-5)
-    assert set(ids[0].tolist()) == set(np.argsort(logits[0])[-32:].tolist())
 
 
 def test_a_draft_of_another_model_is_refused(trained: Path, small_checkpoint: Path, tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_a_student_learns_the_language_too(small_checkpoint: Path) -> None:
     """What follows the start of the transcript counts, previous text does not."""
     checkpoint = read_checkpoint(small_checkpoint)
     draft, dims, ids = initial_student(checkpoint, 1), checkpoint.dimensions, checkpoint.token_ids
-    learner = StudentLearner(checkpoint, draft, ranks_of(draft.info.tokens, dims.vocab_size))
+    learner = StudentLearner(
+        checkpoint, draft, ranks_of(draft.info.tokens, dims.vocab_size), torch.device("cpu")
+    )
     learner.model.eval()
     random = np.random.default_rng(0)
     encoded = random.normal(size=(10, dims.d_model)).astype(np.float16)

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,6 +15,7 @@ from edgewhisper.atomic import atomic_file
 from edgewhisper.bench.corpora.utterance import Corpus, Utterance
 from edgewhisper.bench.machine import this_machine
 from edgewhisper.bench.run import Model, Run, Variant, write_run
+from edgewhisper.bench.spreading.job import Engine
 from edgewhisper.errors import CorpusError, OutputError, UsageError
 from edgewhisper.runtime.language import language_code
 from edgewhisper.runtime.options import check_options
@@ -22,10 +23,7 @@ from edgewhisper.runtime.options import check_options
 from .normaliser import normaliser
 from .results import Header, Result, ResultsFile, printable, read_results
 from .scores import Comparison, Score, Scored, compare, score_each, summarise
-from .transcribing import Task, short_code, transcribe_here, transcribe_in_processes
-
-Engine = Callable[[Task, Iterator[Utterance]], Generator[Result, None, None]]
-"""Transcribes recordings; gives results in any order."""
+from .transcribing import Task, short_code
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,6 @@ class Evaluated:
     comparison: Comparison | None
     scored: Sequence[Scored]
     others: Sequence[Result]
-
-
-def local_engine(jobs: int) -> Engine:
-    """This process for one job, else as many processes."""
-    if jobs == 1:
-        return transcribe_here
-    return lambda task, utterances: transcribe_in_processes(task, utterances, jobs)
 
 
 def evaluate(
@@ -83,6 +74,7 @@ def evaluate(
         EdgeWhisperError: an artifact cannot be loaded.
     """
     normaliser("en")  # fails before hours of work, not after
+    tasks = [replace(task, artifact=task.artifact.absolute()) for task in tasks]
     names = [task.artifact.resolve().name for task in tasks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -1,14 +1,10 @@
-"""A corpus on its way to results, in this process or in several."""
+"""A recording on its way to a result."""
 
-import contextlib
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from edgewhisper.bench.corpora.utterance import Utterance
 from edgewhisper.errors import EdgeWhisperError
@@ -17,16 +13,10 @@ from edgewhisper.runtime.transcriber import Transcriber
 
 from .results import Result
 
-_IN_FLIGHT = 4
-"""Recordings that wait for each process."""
-
-_ATTEMPTS = 3
-"""Of a recording whose process is killed while it is transcribed alone."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """How a corpus is transcribed.
+    """How a corpus is transcribed; a job of `bench.spreading`.
 
     Attributes:
         artifact: its folder.
@@ -42,12 +32,23 @@ class Task:
     threads: int | None = None
     provider: str = "cpu"
 
-    def transcriber(self) -> Transcriber:
+    def with_threads(self, threads: int) -> Self:
+        """The same with so many threads."""
+        return replace(self, threads=threads)
+
+    def start(self) -> Callable[[Utterance], Result]:
         """The artifact, loaded; raises what `Transcriber` raises."""
-        return Transcriber(self.artifact, self.provider, self.threads)
+        transcriber = Transcriber(self.artifact, self.provider, self.threads)
+        return lambda utterance: _transcribe(transcriber, self, utterance)
+
+    def lost(self, utterance: Utterance, problem: str) -> Result:
+        """The result of a recording whose processes die."""
+        return Result(
+            utterance.key, utterance.stamp, utterance.text, None, utterance.language, problem=problem
+        )
 
 
-def transcribe_utterance(transcriber: Transcriber, task: Task, utterance: Utterance) -> Result:
+def _transcribe(transcriber: Transcriber, task: Task, utterance: Utterance) -> Result:
     """One recording; what is wrong with it is part of the result."""
     result = Result(
         utterance.key, utterance.stamp, utterance.text, None, utterance.language, problem=utterance.problem
@@ -82,91 +83,3 @@ def _known(transcriber: Transcriber, language: str | None) -> str | None:
 def short_code(language: str | None) -> str | None:
     """The code of a language without its region: "de" of "de-AT"."""
     return None if language is None else language.lower().partition("-")[0].partition("_")[0]
-
-
-def transcribe_here(task: Task, utterances: Iterable[Utterance]) -> Generator[Result, None, None]:
-    """Results in the order of the corpus."""
-    transcriber = task.transcriber()
-    for utterance in utterances:
-        yield transcribe_utterance(transcriber, task, utterance)
-
-
-def transcribe_in_processes(
-    task: Task, utterances: Iterable[Utterance], jobs: int
-) -> Generator[Result, None, None]:
-    """Results as they come, from `jobs` processes that share the processors.
-
-    Only a few recordings wait at a time. Where a process is killed, those that were on their way are transcribed again, one at a time; a
-    recording that kills its process again and again is given up.
-    """
-    if task.threads is None:
-        task = replace(task, threads=max(1, (os.cpu_count() or 1) // jobs))
-    source = iter(utterances)
-    suspects: list[Utterance] = []  # were on their way when a process was killed; one of them may be why
-    attempts: dict[str, int] = {}
-    taken: Utterance | None = None
-    while True:
-        with _pool(task, jobs) as pool:
-            waiting: dict[Future[Result], Utterance] = {}
-            try:
-                while True:
-                    while len(waiting) < (1 if suspects else _IN_FLIGHT * jobs):
-                        utterance = suspects[-1] if suspects else next(source, None)
-                        if utterance is None or utterance in waiting.values():
-                            break
-                        taken = utterance
-                        waiting[pool.submit(_in_process, utterance)] = utterance
-                        taken = None
-                    if not waiting:
-                        return
-                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        result = future.result()
-                        utterance = waiting.pop(future)
-                        if utterance in suspects:
-                            suspects.remove(utterance)
-                        yield result
-            except BrokenProcessPool:
-                if not suspects:  # what could not be handed over any more among them
-                    suspects = [*waiting.values(), *([taken] if taken is not None else [])]
-                    continue
-                utterance = suspects[-1]
-                attempts[utterance.key] = attempts.get(utterance.key, 0) + 1
-                if attempts[utterance.key] == _ATTEMPTS:
-                    suspects.pop()
-                    yield Result(
-                        utterance.key, utterance.stamp, utterance.text, None, utterance.language,
-                        problem=f"its process was killed {_ATTEMPTS} times",
-                    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _pool(task: Task, jobs: int) -> Iterator[ProcessPoolExecutor]:
-    # Forked processes would inherit ONNX Runtime's threads as they are not.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _load, (task,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_loaded: Callable[[Utterance], Result] | None = None
-
-
-def _load(task: Task) -> None:
-    """Load the artifact, in a process of its own, when the first recording comes."""
-    global _loaded
-    transcriber: list[Transcriber] = []
-
-    def transcribe(utterance: Utterance) -> Result:
-        if not transcriber:
-            transcriber.append(task.transcriber())
-        return transcribe_utterance(transcriber[0], task, utterance)
-
-    _loaded = transcribe
-
-
-def _in_process(utterance: Utterance) -> Result:
-    assert _loaded is not None
-    return _loaded(utterance)

@@ -1,15 +1,11 @@
 """`edgewhisper eval` on real recordings: what it says, what it leaves out, and what an interruption does to it."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,12 @@ import soundfile
 
 from edgewhisper.bench.corpora.folders import NO_TEXT
 from edgewhisper.bench.corpora.utterance import Corpus, Utterance
-from edgewhisper.bench.evaluation import transcribing
-from edgewhisper.bench.evaluation.evaluate import Engine, evaluate
+from edgewhisper.bench.evaluation.evaluate import evaluate
 from edgewhisper.bench.evaluation.results import Result, read_results
-from edgewhisper.bench.evaluation.transcribing import Task, transcribe_here, transcribe_in_processes
+from edgewhisper.bench.evaluation.transcribing import Task
 from edgewhisper.bench.run import read_run
+from edgewhisper.bench.spreading.job import Done, Engine, Job
+from edgewhisper.bench.spreading.local import local_engine
 from edgewhisper.errors import CorpusError, UsageError
 from edgewhisper.models.cards import DEMO_FOLDER
 from edgewhisper.runtime.options import DecodingOptions
@@ -100,58 +97,15 @@ def test_several_processes_write_the_same(corpus: Path, demo_artifact: Path) -> 
     from edgewhisper.bench.corpora.open import open_corpus
 
     task = Task(demo_artifact, GREEDY, threads=1)
-    alone = plain(transcribe_here(task, open_corpus(corpus)))
+    alone = plain(local_engine(1)(task, iter(open_corpus(corpus))))
     assert len(alone) == 9
-    assert plain(transcribe_in_processes(task, open_corpus(corpus), 2)) == alone
-
-
-def kill_own_process(utterance: Utterance) -> Result:
-    """Stands in for transcribing: one recording kills its process every time, another one once."""
-    marker = Path(utterance.text or "")
-    if utterance.key == "killer" or (utterance.key == "once" and not marker.exists()):
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Result(utterance.key, utterance.stamp, None, "fine")
-
-
-def test_a_recording_whose_process_is_killed_does_not_take_others_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transcribing, "_in_process", kill_own_process)
-    keys = [f"{number}" for number in range(5)] + ["killer", "5", "once", "6"]
-    utterances = [Utterance(key, b"x", str(tmp_path / key)) for key in keys]
-    found = list(transcribe_in_processes(Task(tmp_path, GREEDY, threads=1), utterances, 2))
-    assert sorted(result.key for result in found) == sorted(keys)
-    assert {result.key: result.problem for result in found if result.problem} == {
-        "killer": "its process was killed 3 times"
-    }
-
-
-def test_a_recording_that_cannot_be_handed_over_any_more_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process dies between two recordings: the pool refuses the next one."""
-    monkeypatch.setattr(transcribing, "_in_process", kill_own_process)
-    refused: list[str] = []
-
-    class Refusing(ProcessPoolExecutor):
-        def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Any:
-            if arguments and arguments[0].key == "3" and not refused:
-                refused.append("3")
-                raise BrokenProcessPool
-            return super().submit(function, *arguments, **named)
-
-    monkeypatch.setattr(transcribing, "ProcessPoolExecutor", Refusing)
-    utterances = [Utterance(f"{number}", b"x", str(tmp_path / "marker")) for number in range(6)]
-    found = list(transcribe_in_processes(Task(tmp_path, GREEDY, threads=1), utterances, 1))
-    assert refused == ["3"]
-    assert sorted(result.key for result in found) == [utterance.key for utterance in utterances]
+    assert plain(local_engine(2)(task, iter(open_corpus(corpus)))) == alone
 
 
 def says(text: str) -> Engine:
     """Stands in for transcribing."""
 
-    def transcribe(task: Task, utterances: Iterator[Utterance]) -> Generator[Result, None, None]:
+    def transcribe(job: Job[Done], utterances: Iterator[Utterance]) -> Generator[Any, None, None]:
         for utterance in utterances:
             said = None if utterance.key == "fails" else text
             yield Result(

@@ -1,4 +1,4 @@
-"""A corpus on its way to results on a Ray cluster: Ray Data starts the processes, hands out the recordings and repeats what is lost with a process."""
+"""Recordings on a Ray cluster: Ray Data starts the processes, hands out the recordings and repeats what is lost with a process."""
 
 import contextlib
 import logging
@@ -20,20 +20,15 @@ import ray.exceptions
 from edgewhisper.bench.corpora.utterance import Utterance
 from edgewhisper.errors import EdgeWhisperError, UsageError
 
-from .evaluate import Engine
-from .results import Result
-from .transcribing import Task, transcribe_utterance
-
-_ATTEMPTS = 3
-"""Of a recording whose process dies, as without Ray."""
+from .job import ATTEMPTS, Done, Engine, Job
 
 _PORTION = 10_000
 _PORTION_BYTES = 512 << 20
-"""Of a data set of Ray: recordings, and what is in them where the corpus holds their bytes. The artifact is loaded anew for each, which
-takes seconds, where a portion takes minutes to hours."""
+"""Of a data set of Ray: recordings, and what is in them where the corpus holds their bytes. A job starts anew for each, which takes
+seconds, where a portion takes minutes to hours."""
 
 _IN_FLIGHT = 2
-"""Recordings of each process: one that it transcribes, and one that is there when it is done."""
+"""Recordings of each process: one that it works on, and one that is there when it is done."""
 
 _PATIENCE = 5.0
 """Seconds, with a cluster that does not answer."""
@@ -43,45 +38,52 @@ _GPU_PROVIDERS = ("cuda", "tensorrt")
 
 
 def ray_engine(jobs: int) -> Engine:
-    """Transcribes with `jobs` processes of a Ray cluster; results come in any order, each recording's once.
+    """Works with `jobs` processes of a Ray cluster.
 
     The cluster is the one that this process is connected to, else the one of RAY_ADDRESS, else the one that `ray start` started on this
-    machine, else one on this machine that ends with the engine. A process has `Task.threads` processors to itself; None: as many as let
-    all processes run at once. Every node needs this release of edgewhisper, and the artifact and the recordings under the same paths as
-    here (a shared file system); recordings whose bytes the corpus holds, as data sets do, are sent to it.
+    machine, else one on this machine that ends with the engine. A process has `Job.threads` processors to itself; None: as many as let
+    all processes run at once. Every node needs this release of edgewhisper, and the artifact, the recordings and what a job writes under the
+    same paths as here (a shared file system); recordings whose bytes the corpus holds, as data sets do, are sent to it.
 
-    A recording whose process dies is transcribed again by another one; one whose processes die each of three times is given up, and its
-    result says so. Of a large corpus, only a portion is in memory at a time (up to 10,000 recordings or 512 MiB).
+    A recording whose process dies is done again by another one; one whose processes die each of three times is given up, and its
+    outcome says so. Of a large corpus, only a portion is in memory at a time (up to 10,000 recordings or 512 MiB).
 
-    The results raise, before or in between:
+    The outcomes raise, before or in between:
         UsageError: no node of the cluster has enough processors.
-        EdgeWhisperError: no cluster can be reached or started, Ray gives up, or the artifact cannot be loaded on a node.
+        EdgeWhisperError: no cluster can be reached or started, Ray gives up, or the job cannot start on a node.
     """
 
-    def transcribe(task: Task, utterances: Iterator[Utterance]) -> Generator[Result, None, None]:
+    return _Ray(jobs)
+
+
+class _Ray:
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+
+    def __call__(self, job: Job[Done], utterances: Iterator[Utterance]) -> Generator[Done, None, None]:
         portion = _portion(utterances)
         if not portion:
             return
-        with _cluster(max(os.cpu_count() or 1, jobs * (task.threads or 1))):
-            threads, gpus = share(task, jobs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-            task = replace(task, artifact=task.artifact.absolute(), threads=threads)
+        with _cluster(max(os.cpu_count() or 1, self._jobs * (job.threads or 1))):
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            threads, gpus = share(job.threads, job.provider, self._jobs, nodes)
+            job = job.with_threads(threads)
             while portion:
-                yield from _transcribe(task, portion, jobs, gpus)
+                yield from _work(job, threads, portion, self._jobs, gpus)
                 portion = _portion(utterances)
 
-    return transcribe
 
-
-def share(task: Task, jobs: int, nodes: Sequence[Mapping[str, float]]) -> tuple[int, float]:
-    """Processors and GPUs of each process, such that `jobs` processes fit on nodes with these resources.
+def share(
+    threads: int | None, provider: str, jobs: int, nodes: Sequence[Mapping[str, float]]
+) -> tuple[int, float]:
+    """Processors and GPUs of each process, such that `jobs` processes fit on nodes with these resources; `threads` if they are given.
 
     Raises:
         UsageError: not a single one fits.
     """
     processors = [int(node.get("CPU", 0)) for node in nodes]
     largest = max(processors, default=0)
-    n_gpus = sum(node.get("GPU", 0) for node in nodes) if task.provider in _GPU_PROVIDERS else 0
-    threads = task.threads
+    n_gpus = sum(node.get("GPU", 0) for node in nodes) if provider in _GPU_PROVIDERS else 0
     if threads is None:
         fitting = (
             n for n in range(1, largest + 1) if sum(available // n for available in processors) >= jobs
@@ -109,9 +111,9 @@ def _portion(utterances: Iterator[Utterance]) -> list[Utterance]:
     return found
 
 
-def _transcribe(
-    task: Task, portion: Sequence[Utterance], jobs: int, gpus: float
-) -> Generator[Result, None, None]:
+def _work(
+    job: Job[Done], threads: int, portion: Sequence[Utterance], jobs: int, gpus: float
+) -> Generator[Done, None, None]:
     waiting = {utterance.key for utterance in portion}
     try:
         # A block for each recording: what dies with a process is one recording, and a result comes as soon as it is there.
@@ -119,13 +121,13 @@ def _transcribe(
             [{"utterance": pickle.dumps(utterance)} for utterance in portion],
             override_num_blocks=len(portion),
         )
-        # Ray Data restarts processes and repeats their tasks without limit; the limit for a recording is `_Attempts`.
+        # Ray Data restarts processes and repeats their tasks without limit; the limit for a recording is in `_Worker`.
         attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
         outcomes = rows.map(
             _Worker,
-            fn_constructor_args=(task, attempts),
+            fn_constructor_args=(job, attempts),
             compute=ray.data.ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=_IN_FLIGHT),
-            num_cpus=task.threads,
+            num_cpus=threads,
             num_gpus=gpus or None,
         )
         for row in outcomes.iter_rows():
@@ -164,27 +166,24 @@ class _Attempts:
 
 
 class _Worker:
-    """What each process does: it loads the artifact once, and transcribes a recording a row."""
+    """What each process does: it starts the job once, and does a recording a row."""
 
-    def __init__(self, task: Task, attempts: Any) -> None:
-        self._task = task
+    def __init__(self, job: Job[Done], attempts: Any) -> None:
+        self._job = job
         self._attempts = attempts
         self._problem: EdgeWhisperError | None = None
         try:
-            self._transcriber = task.transcriber()
+            self._do = job.start()
         except EdgeWhisperError as error:  # handed over as an outcome, as Ray makes pages of it
             self._problem = EdgeWhisperError(f"{error} (on the Ray node {socket.gethostname()})")
 
     def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        return {"outcome": pickle.dumps(self._problem or self._transcribe(pickle.loads(row["utterance"])))}
+        return {"outcome": pickle.dumps(self._problem or self._outcome(pickle.loads(row["utterance"])))}
 
-    def _transcribe(self, utterance: Utterance) -> Result:
-        if ray.get(self._attempts.begin.remote(utterance.key)) > _ATTEMPTS:
-            return Result(
-                utterance.key, utterance.stamp, utterance.text, None, utterance.language,
-                problem=f"its process was killed {_ATTEMPTS} times",
-            )  # fmt: skip
-        return transcribe_utterance(self._transcriber, self._task, utterance)
+    def _outcome(self, utterance: Utterance) -> Any:
+        if ray.get(self._attempts.begin.remote(utterance.key)) > ATTEMPTS:
+            return self._job.lost(utterance, f"its process was killed {ATTEMPTS} times")
+        return self._do(utterance)
 
 
 @contextlib.contextmanager

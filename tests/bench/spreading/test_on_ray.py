@@ -15,16 +15,17 @@ import pytest
 
 from edgewhisper.bench.corpora.utterance import Utterance
 from edgewhisper.bench.evaluation.results import Result
-from edgewhisper.bench.evaluation.transcribing import Task, transcribe_here
+from edgewhisper.bench.evaluation.transcribing import Task
+from edgewhisper.bench.spreading.local import in_this_process
 from edgewhisper.errors import CorpusError, EdgeWhisperError, UsageError
 from edgewhisper.runtime.options import DecodingOptions
 from tests.conftest import BundledRecording
 
 if TYPE_CHECKING:
-    from edgewhisper.bench.evaluation import on_ray
+    from edgewhisper.bench.spreading import on_ray
 else:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install edgewhisper[ray]")
-    from edgewhisper.bench.evaluation import on_ray
+    from edgewhisper.bench.spreading import on_ray
 
 import ray
 
@@ -91,7 +92,7 @@ def test_results_are_those_of_this_process(
     ]
     before = children()
     found = by_key(run(task, utterances))
-    expected = by_key(list(transcribe_here(task, utterances)))
+    expected = by_key(list(in_this_process(task, iter(utterances))))
     problems = {result.key: result.problem or "" for result in found if result.text is None}
     assert set(problems) == {"broken", "gone"}
     assert str(tmp_path / "broken.flac") in problems["broken"]
@@ -166,7 +167,7 @@ def test_a_killed_process_costs_no_recording(task: Task, utterances: list[Uttera
     (given_up,) = (result for result in found if result.key == "thrice")
     assert given_up.problem == "its process was killed 3 times"
     found.remove(given_up)
-    assert found == by_key(list(transcribe_here(task, [*utterances, deadly[1]])))
+    assert found == by_key(list(in_this_process(task, iter([*utterances, deadly[1]]))))
 
 
 def test_a_cluster_that_is_there_is_used_and_left(
@@ -174,7 +175,7 @@ def test_a_cluster_that_is_there_is_used_and_left(
 ) -> None:
     monkeypatch.setattr(on_ray, "_PORTION", 4)
     found = run(task, utterances)
-    assert by_key(found) == by_key(list(transcribe_here(task, utterances)))
+    assert by_key(found) == by_key(list(in_this_process(task, iter(utterances))))
 
     def broken() -> Iterator[Utterance]:
         yield from utterances[:4]
@@ -186,7 +187,7 @@ def test_a_cluster_that_is_there_is_used_and_left(
         next(results)
 
     with pytest.raises(EdgeWhisperError, match=r"on the Ray node .*") as caught:
-        run(replace(task, artifact=Path("gone")), utterances)
+        run(replace(task, artifact=Path("gone").absolute()), utterances)
     assert str(Path("gone").absolute()) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert ray.is_initialized()
@@ -241,15 +242,14 @@ def test_processes_share_the_nodes(
     provider: str,
     nodes: list[dict[str, float]],
     expected: tuple[int, float],
-    task: Task,
 ) -> None:
-    assert on_ray.share(replace(task, threads=threads, provider=provider), jobs, nodes) == expected
+    assert on_ray.share(threads, provider, jobs, nodes) == expected
 
 
-def test_a_process_that_fits_on_no_node_is_refused(task: Task) -> None:
+def test_a_process_that_fits_on_no_node_is_refused() -> None:
     with pytest.raises(
         UsageError, match=r"no node .* has 8 processors \(the largest has 4\); lower --threads"
     ):
-        on_ray.share(replace(task, threads=8), 1, [{"CPU": 4.0}, {"CPU": 4.0}])
+        on_ray.share(8, "cpu", 1, [{"CPU": 4.0}, {"CPU": 4.0}])
     with pytest.raises(UsageError, match="the largest has 0"):
-        on_ray.share(task, 1, [{}])
+        on_ray.share(None, "cpu", 1, [{}])
