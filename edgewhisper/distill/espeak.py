@@ -95,7 +95,12 @@ class _Engine:
         name = ctypes.util.find_library("espeak-ng")
         if name is None:
             raise EdgeWhisperError("espeak-ng is not installed: install the system package espeak-ng")
-        self._library = ctypes.CDLL(name)
+        try:
+            self._library = ctypes.CDLL(name)
+        except OSError as error:
+            raise EdgeWhisperError(
+                f"espeak-ng cannot be loaded ({error}); install the system package espeak-ng"
+            ) from None
         self.native_rate: int = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, None, 0)
         if self.native_rate <= 0:
             raise EdgeWhisperError("espeak-ng does not start: its data folder is missing or damaged")
