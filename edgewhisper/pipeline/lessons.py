@@ -123,7 +123,10 @@ def gather(
     job = Teaching(source, info, folder.absolute(), encoded)
     total = corpus.size if choice.most is None else min(choice.most, corpus.size or choice.most)
     of_all = "" if total is None else f" of {total}"
+    there = _Said(folder)
     listed: dict[str, tuple[str, str]] = {}  # stamp and transcript
+    kept: dict[str, list[Path]] = {}
+    counts = [0, 0]  # recordings, windows that are kept
 
     def asked() -> Iterator[Utterance]:
         for utterance in islice(corpus, choice.most):
@@ -132,27 +135,61 @@ def gather(
             if is_alike is not None and utterance.text is None:
                 progress(f"left out: {utterance.key}: {utterance.problem or 'there is no transcript'}")
                 continue
-            listed[utterance.key] = utterance.stamp, utterance.text or ""
-            yield utterance
-
-    kept: dict[str, list[Path]] = {}
-    windows = 0
-    with closing((engine or local_engine(1))(job, asked())) as outcomes:
-        for number, told in enumerate(outcomes, 1):
-            stamp, transcript = listed[told.key]
-            of_this = [_place(folder, stamp, index) for index in range(told.windows)]
-            if told.problem is not None:
-                progress(f"left out: {told.problem}")
-            elif is_alike is not None and not is_alike(transcript, of_this):
-                progress(f"left out: {told.key}: the main model writes something else than its transcript")
+            listed[utterance.key] = stamp, _ = utterance.stamp, utterance.text or ""
+            windows = there.windows(stamp)
+            if windows is None:
+                yield utterance
             else:
-                kept[told.key] = of_this
-                windows += told.windows
-            if number % _TOLD_EVERY == 0 or number == total:
-                progress(f"{number}{of_all} recordings: {windows} windows")
-    if not windows:
+                keep(Told(utterance.key, windows))
+
+    def keep(told: Told) -> None:
+        stamp, transcript = listed[told.key]
+        of_this = [_place(folder, stamp, index) for index in range(told.windows)]
+        if told.problem is not None:
+            progress(f"left out: {told.problem}")
+        elif is_alike is not None and not is_alike(transcript, of_this):
+            progress(f"left out: {told.key}: the main model writes something else than its transcript")
+        else:
+            kept[told.key] = of_this
+            counts[1] += told.windows
+        counts[0] += 1
+        if counts[0] % _TOLD_EVERY == 0 or counts[0] == total:
+            progress(f"{counts[0]}{of_all} recordings: {counts[1]} windows")
+
+    with closing((engine or local_engine(1))(job, asked())) as outcomes:
+        for told in outcomes:
+            if told.problem is None:
+                there.add(listed[told.key][0], told.windows)
+            keep(told)
+    if not kept:
         raise AudioError(f"{corpus.name}: no recording can be learnt from; name another corpus for --data")
     return [path for key in listed for path in kept.get(key, ())]
+
+
+class _Said:
+    """Which recordings are done, so that they are not read again: a line for each, its stamp and how many windows it has."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / "said.tsv"
+        self._done: dict[str, int] = {}
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                stamp, _, windows = line.partition("\t")
+                if windows.endswith("."):  # else it was killed while it wrote
+                    self._done[stamp] = int(windows[:-1])
+
+    def windows(self, stamp: str) -> int | None:
+        """Of a recording; None where some are missing."""
+        windows = self._done.get(stamp)
+        if windows is None or not all(
+            _place(self._folder, stamp, index).exists() for index in range(windows)
+        ):
+            return None
+        return windows
+
+    def add(self, stamp: str, windows: int) -> None:
+        with self._path.open("a") as file:
+            file.write(f"\n{stamp}\t{windows}.")
 
 
 def _place(folder: Path, stamp: str, index: int) -> Path:

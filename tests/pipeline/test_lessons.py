@@ -1,6 +1,7 @@
 """What a main model says of a corpus: the same whichever process says it, and what is asked for alone."""
 
 import shutil
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from edgewhisper.bench.corpora.open import open_corpus
 from edgewhisper.bench.corpora.utterance import Corpus, Utterance
 from edgewhisper.bench.scoring import normalise
-from edgewhisper.bench.spreading.local import local_engine
+from edgewhisper.bench.spreading.job import Done, Job
+from edgewhisper.bench.spreading.local import in_this_process, local_engine
 from edgewhisper.distill.teacher import likeliest_tokens, read_lesson
 from edgewhisper.errors import CorpusError
 from edgewhisper.models.draft import initial_draft
@@ -89,6 +91,32 @@ def test_later_windows_of_a_recording_follow_what_was_said_before(
         assert tuple(prompt[1:start]) == (before[-(start - 1) :] if before else ())
     timed = [ids.no_timestamps not in lesson.tokens[: lesson.first] for lesson in said]
     assert timed in ([True, False, True, False, True], [False, True, False, True, False])
+
+
+def test_what_is_there_is_not_listened_to_again(
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+) -> None:
+    """Nor read, but for a recording of which a window is missing, and one whose line was cut when the process was killed."""
+    checkpoint = read_checkpoint(small_checkpoint)
+    info, corpus = initial_draft(checkpoint, "shared", 1).info, open_corpus(speech_folder)
+    lessons = gather(checkpoint, info, corpus, Choice(), tmp_path, lambda line: None)
+    asked: list[str] = []
+
+    def engine(job: Job[Done], utterances: Iterator[Utterance]) -> Generator[Done, None, None]:
+        for outcome in in_this_process(job, utterances):
+            asked.append(outcome.key)
+            yield outcome
+
+    assert gather(checkpoint, info, corpus, Choice(), tmp_path, lambda line: None, engine=engine) == lessons
+    assert asked == ["broken.wav"]
+    asked.clear()
+    before = lessons[0].read_bytes()
+    lessons[0].unlink()
+    said = tmp_path / "said.tsv"
+    said.write_text(said.read_text()[:-2])
+    assert gather(checkpoint, info, corpus, Choice(), tmp_path, lambda line: None, engine=engine) == lessons
+    assert asked == ["0.flac", "5.flac", "broken.wav"]
+    assert lessons[0].read_bytes() == before
 
 
 def test_two_recordings_of_one_name_are_refused(small_checkpoint: Path, tmp_path: Path) -> None:
