@@ -63,7 +63,9 @@ def _megabytes(size: int | None) -> str:
 
 def _ms(spread: Spread | None, digits: int) -> str:
     """At least one digit of what takes less than 10 ms, as on a GPU."""
-    return "" if spread is None else f"{spread.median:.{max(digits, spread.median < 10)}f}"
+    if spread is None:
+        return ""
+    return f"{spread.median:.{1 if spread.median < 10 else digits}f}"
 
 
 def with_results(text: str, table: str) -> str:
