@@ -143,10 +143,11 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
     device: int | None = None
     try:
         for index in range(_LOADS):
-            on_gpu_before = gpu_memory() if variant.on_gpu else None
+            is_last = index == _LOADS - 1
+            on_gpu_before = gpu_memory() if variant.on_gpu and is_last else None
             worker = Worker(contestant, setting)
             loads.append(worker.load_seconds)
-            if index == _LOADS - 1:
+            if is_last:
                 before = joules()
                 worker.ask(stage="encode")
                 worker.ask(stage="decode", tokens=LAST)

@@ -19,7 +19,6 @@ from edgewhisper.runtime.sensors import temperature, throttled
 from edgewhisper.runtime.session import check_provider
 
 from .engines import OURS, PEERS, engine_kind
-from .engines.common import split_device
 from .engines.ours import artifact_folder, parse_form
 from .gpu import gpu_name
 from .machine import this_machine
@@ -81,7 +80,7 @@ def ladder() -> tuple[str, ...]:
 def peers() -> tuple[str, ...]:
     """All of `PEERS`; those on a GPU where the machine has one."""
     on_gpu = gpu_name() is not None
-    return tuple(name for name, kind in PEERS.items() if on_gpu or split_device(kind.precision)[1] == "cpu")
+    return tuple(name for name, kind in PEERS.items() if on_gpu or kind.provider == "cpu")
 
 
 def pytorch() -> tuple[str, ...]:

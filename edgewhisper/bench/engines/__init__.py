@@ -6,7 +6,7 @@ one of them has. Their packages are imported only when an engine is used: they l
 
 from dataclasses import dataclass
 
-from .common import Engine
+from .common import Engine, split_device
 from .faster_whisper import FasterWhisper
 from .onnx_asr import OnnxAsr
 from .openai_whisper import OpenAIWhisper
@@ -29,6 +29,13 @@ class EngineKind:
 
     engine: type[Engine]
     precision: str
+
+    @property
+    def provider(self) -> str:
+        """Where it computes, "cpu" or "cuda"; raises as `Form.provider`."""
+        if self.engine is EdgeWhisper:
+            return parse_form(self.precision).provider
+        return split_device(self.precision)[1]
 
 
 PEERS = {
