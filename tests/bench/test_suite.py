@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from edgewhisper.artifact import load_manifest
-from edgewhisper.bench import clips, speed, suite
+from edgewhisper.bench import clips, speculation, speed, suite
 from edgewhisper.bench.clips import tokens_of, write_clip
 from edgewhisper.bench.engines.ours import FORMS, parse_form
 from edgewhisper.bench.machine import this_machine
@@ -31,6 +31,7 @@ from edgewhisper.bench.run import (
 )
 from edgewhisper.bench.suite import Plan, run_plan
 from edgewhisper.bench.table import format_model
+from edgewhisper.bench.workers import Contestant
 from edgewhisper.errors import OutputError, UsageError
 from edgewhisper.models.cards import find_card
 from edgewhisper.models.checkpoint import expected_shapes
@@ -186,6 +187,30 @@ def test_what_cannot_be_run_is_listed_with_the_reason_and_the_rest_is_measured(
             assert variant.failure is not None
             assert re.match(r"this ONNX Runtime \(\S+\) has no provider 'cuda'", variant.failure)
             assert variant.peak is None
+
+
+def test_gains_are_those_of_the_first_form_that_guesses_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Bench:
+        def __init__(self, folder: Path, threads: int, provider: str) -> None:
+            if provider == "cuda":
+                raise RuntimeError(
+                    "CUDA failure 2: out of memory\nmore"
+                )  # as ONNX Runtime's, of no class of ours
+
+        def run(self, acceptance: float, tokens: int, rounds: int) -> speculation.Gain:
+            return speculation.Gain(acceptance, 3.0, 2.0, 40, 30, 10, 0, guessed=4, changed=1)
+
+    monkeypatch.setattr(suite, "SpeculationBench", Bench)
+    forms = ("int8", "fp16-cuda-heads@0.75", "int8-heads@0.75")
+    contestants = [Contestant(f"edgewhisper-{form}", "python") for form in forms]
+    gains = suite._gains(contestants, tmp_path, Plan(("tiny.en",)))
+    assert gains[0] == Gain(0.0, 1.5, 4.0, imposed=True, same_text=0.75)
+    assert [gain.acceptance for gain in gains] == [*suite.ACCEPTANCES]
+    assert suite._gains(contestants[:2], tmp_path, Plan(("tiny.en",))) == ()
+    line = "fp16-cuda-heads@0.75: its gains by acceptance are not measured (CUDA failure 2: out of memory)"
+    assert capsys.readouterr().err.splitlines() == [line, line]
 
 
 def test_the_terminal_shows_memory_on_the_gpu_and_texts_that_guesses_changed() -> None:
