@@ -98,8 +98,12 @@ class Comparison:
 
 
 def same_machine(first: Machine, second: Machine) -> bool:
-    """Whether times of both can be compared; other software, and memory that the system reserves, make no other machine."""
-    return _hardware(first) == _hardware(second)
+    """Whether times of both can be compared; other software, and memory that the system reserves, make no other machine.
+
+    Nor does a GPU that only one tells of: it was not asked for, or not there for what it measured.
+    """
+    gpus = {machine.gpu.partition(", driver")[0] for machine in (first, second) if machine.gpu}
+    return _hardware(first) == _hardware(second) and len(gpus) < 2
 
 
 def _hardware(machine: Machine) -> tuple[object, ...]:
@@ -163,7 +167,8 @@ def _measurements(variant: Variant, tolerance: Tolerance) -> Iterator[tuple[str,
     for quantity, measured in times.items():
         if measured is not None:
             yield quantity, (_time(measured), tolerance.times)
-    for quantity, size in (("peak memory, MB", variant.peak), ("disk, MB", variant.disk)):
+    sizes = {"peak memory, MB": variant.peak, "GPU memory, MB": variant.device, "disk, MB": variant.disk}
+    for quantity, size in sizes.items():
         if size is not None:
             yield quantity, (Measurement(size / 1e6, size / 1e6, size / 1e6), tolerance.memory)
     if variant.accuracy is not None:
@@ -207,9 +212,10 @@ def _warnings(old: Run, new: Run, shared: Sequence[tuple[tuple[str, str], _Found
 
 
 def describe_machine(machine: Machine) -> str:
-    """Board or processor and cores."""
+    """Board or processor, cores, and the GPU where there is one."""
     name = f"{machine.board}, {machine.processor}" if machine.board else machine.processor
-    return f"{name}, {machine.architecture}, {machine.cores} cores"
+    gpu = f", {machine.gpu}" if machine.gpu else ""
+    return f"{name}, {machine.architecture}, {machine.cores} cores{gpu}"
 
 
 def format_comparison(comparison: Comparison) -> str:

@@ -7,6 +7,7 @@ import re
 from edgewhisper.runtime.cpuinfo import read_cpuinfo
 from edgewhisper.runtime.memory import memory_figures
 
+from .gpu import gpu_name
 from .run import Machine
 
 # Instruction sets that decide which kernels ONNX Runtime takes.
@@ -27,6 +28,7 @@ def this_machine() -> Machine:
         python=platform.python_version(),
         features=tuple(name for name in _FEATURES if name in processor.flags),
         board=processor.board,
+        gpu=gpu_name(),
     )
 
 

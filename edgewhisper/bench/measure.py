@@ -11,7 +11,9 @@ from edgewhisper.errors import EdgeWhisperError
 
 from .clips import time_clips, write_clip
 from .engines import OURS, engine_kind
-from .engines.ours import artifact_folder, transcription
+from .engines.common import split_device
+from .engines.ours import artifact_folder, parse_form, transcription
+from .gpu import gpu_memory, held_by
 from .memory import peak_of_command
 from .run import Spread, Variant
 from .sensors import joules
@@ -71,16 +73,30 @@ def measure(
 
 
 def _blank(name: str, setting: Setting, failure: str | None) -> Variant:
+    engine, options = name, dict[str, str]()
     try:
         precision = engine_kind(name).precision
     except KeyError:
         precision = ""
-    engine = name.removesuffix(f"-{precision}") if precision else name
-    form, _, rate = precision.partition("@")
-    if Path(form).is_absolute():
-        form = load_manifest(Path(form)).graph("decoder").precision
-    options = {"acceptance": rate} if rate else {}
-    return Variant(name, engine, form, options, setting.threads, failure=failure)
+    else:
+        if name.startswith(f"{OURS}-"):
+            engine, (precision, options) = OURS, describe_form(precision)
+        else:
+            precision, device = split_device(precision)
+            engine = name.removesuffix(f"-{device}").removesuffix(f"-{precision}")
+            options = {} if device == "cpu" else {"provider": device}
+    return Variant(name, engine, precision, options, setting.threads, failure=failure)
+
+
+def describe_form(form: str) -> tuple[str, dict[str, str]]:
+    """Precision and options of one of this project's forms, as a variant states them."""
+    parsed = parse_form(form)
+    options = {} if parsed.acceptance is None else {"acceptance": form.rpartition("@")[2]}
+    if parsed.provider != "cpu":
+        options["provider"] = parsed.provider
+    if not parsed.build:
+        return load_manifest(Path(form)).graph("decoder").precision, options
+    return form.partition("@")[0].replace(f"-{parsed.provider}", ""), options
 
 
 def _with_speed(
@@ -113,6 +129,7 @@ def _with_speed(
             step_ms=spreads(speed.steps),
             window_ms=speed.window_ms(),
             cpu=round(speed.cpu(), 3),
+            same_text=workers[name].same_text,
             clips=clips.get(name, ()),
         )
     return found
@@ -123,11 +140,14 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
     loads: list[float] = []
     peak = steady = 0
     energy: float | None = None
+    device: int | None = None
     try:
         for index in range(_LOADS):
+            is_last = index == _LOADS - 1
+            on_gpu_before = gpu_memory() if variant.on_gpu and is_last else None
             worker = Worker(contestant, setting)
             loads.append(worker.load_seconds)
-            if index == _LOADS - 1:
+            if is_last:
                 before = joules()
                 worker.ask(stage="encode")
                 worker.ask(stage="decode", tokens=LAST)
@@ -135,6 +155,8 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
                 if before is not None and after is not None and after > before:
                     energy = round(after - before, 3)
                 peak, steady = worker.peak(), worker.resident()
+                if variant.on_gpu:
+                    device = held_by(worker.process, on_gpu_before, gpu_memory())
             worker.close()
         disk = None
         if variant.engine == OURS:
@@ -149,6 +171,7 @@ def _with_memory(variant: Variant, contestant: Contestant, setting: Setting) -> 
         load=Spread.of(loads),
         peak=peak,
         steady=steady,
+        device=device,
         disk=disk,
         versions=worker.versions,
         joules=energy,

@@ -11,6 +11,7 @@ from .run import Run, Spread, Variant, read_run
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 _HEADERS = ("", "encoder ms", "ms per token", "window ms", "peak MB")
+_GPU_HEADER = "GPU MB"
 
 
 def results(run: Run, source: str) -> str:
@@ -22,14 +23,25 @@ def results(run: Run, source: str) -> str:
             continue
         threads = model.variants[0].threads
         features = f" ({', '.join(machine.features)})" if machine.features else ""
+        on_gpu = any(variant.on_gpu and variant.failure is None for variant in model.variants)
+        gpu = f", what ends in -cuda on {machine.gpu}" if on_gpu and machine.gpu else ""
         parts.append(
             f"Random weights of {model.name}'s shape, greedy, windows of {model.window:g} s and {model.tokens} tokens, "
-            f"{machine.cores} cores of {machine.processor}{features}, {threads} threads, all engines in turn:"
+            f"{machine.cores} cores of {machine.processor}{features}, {threads} threads{gpu}, all engines in turn:"
         )
-        rows = [_row(variant) for variant in model.variants if variant.failure is None]
+        with_gpu = any(variant.device is not None for variant in model.variants)
+        headers = [*_HEADERS, *([_GPU_HEADER] if with_gpu else [])]
+        rows = [
+            [*_row(variant), *([_megabytes(variant.device)] if with_gpu else [])]
+            for variant in model.variants
+            if variant.failure is None
+        ]
         parts.append(
-            tabulate(rows, _HEADERS, "github", disable_numparse=True, colalign=("left", *["right"] * 4))
-        )
+            tabulate(
+                rows, headers, "github", disable_numparse=True,
+                colalign=("left", *["right"] * (len(headers) - 1)),
+            )
+        )  # fmt: skip
         failed = [f"{variant.name} ({variant.failure})" for variant in model.variants if variant.failure]
         if failed:
             parts.append(f"Not measured: {', '.join(failed)}.")
@@ -41,12 +53,19 @@ def results(run: Run, source: str) -> str:
 
 def _row(variant: Variant) -> tuple[str, ...]:
     name = f"**{variant.name}**" if variant.engine == "edgewhisper" else variant.name
-    peak = "" if variant.peak is None else f"{variant.peak / 1e6:.0f}"
-    return (name, _ms(variant.encoder_ms, 0), _ms(variant.token_ms, 1), _ms(variant.window_ms, 0), peak)
+    times = (_ms(variant.encoder_ms, 0), _ms(variant.token_ms, 1), _ms(variant.window_ms, 0))
+    return (name, *times, _megabytes(variant.peak))
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.0f}"
 
 
 def _ms(spread: Spread | None, digits: int) -> str:
-    return "" if spread is None else f"{spread.median:.{digits}f}"
+    """At least one digit of what takes less than 10 ms, as on a GPU."""
+    if spread is None:
+        return ""
+    return f"{spread.median:.{1 if spread.median < 10 else digits}f}"
 
 
 def with_results(text: str, table: str) -> str:

@@ -55,6 +55,7 @@ class Machine:
         str, ...
     ] = ()  # of the processor, those that decide speed: avx2, avx512_vnni, asimddp, ..
     board: str | None = None  # such as "Raspberry Pi 5 Model B Rev 1.0"
+    gpu: str | None = None  # and its driver, such as "NVIDIA H100 80GB HBM3, driver 580.65.06"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Variant:
         name: of the variant, unique in its model: "edgewhisper int8", "faster-whisper int8".
         engine: "edgewhisper", or the peer's name.
         precision: as the engine calls it.
-        options: what else it was told, such as {"acceptance": "0.75"}.
+        options: what else it was told, such as {"acceptance": "0.75"}; {"provider": "cuda"} on an NVIDIA GPU.
         threads: of one graph.
         versions: of the engine's packages.
         failure: why it could not be measured.
@@ -143,10 +144,11 @@ class Variant:
         clips: recordings of several lengths.
         peak: the most memory of a fresh process that transcribes a window.
         steady: memory after it.
-        device: memory on the GPU.
+        device: memory that its process holds on the GPU after a window.
         cpu: processor time over wall time while a window is decoded.
         joules: that a window takes, where the machine tells.
         disk: what is installed of the model.
+        same_text: share of the windows decoded with guesses that have the text of greedy decoding; a GPU may change last bits.
         accuracy: on a corpus, where the model is trained.
         stages: against what the machine could do.
         memory_over_time: seconds since the start -> resident memory.
@@ -172,19 +174,29 @@ class Variant:
     cpu: float | None = None
     joules: float | None = None
     disk: int | None = None
+    same_text: float | None = None
     accuracy: Accuracy | None = None
     stages: tuple[Stage, ...] = ()
     memory_over_time: tuple[tuple[float, int], ...] = ()
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU ran it."""
+        return self.options.get("provider", "cpu") != "cpu"
+
 
 @dataclass(frozen=True)
 class Gain:
-    """Speculative decoding at one acceptance rate: accepted / proposed tokens, imposed or as it came, and greedy time over speculative."""
+    """Speculative decoding at one acceptance rate: accepted / proposed tokens, imposed or as it came, and greedy time over speculative.
+
+    `same_text` as of a variant.
+    """
 
     acceptance: float
     speed_up: float
     tokens_per_verification: float
     imposed: bool
+    same_text: float | None = None
 
 
 @dataclass(frozen=True)

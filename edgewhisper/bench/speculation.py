@@ -96,12 +96,18 @@ class Gain:
     accepted: int
     verifications: int
     disturbed: int  # timings of both kinds that others disturbed in every attempt
-    changed: int  # texts that were not the greedy one, which no processor may have
+    guessed: int  # windows decoded with guesses
+    changed: int  # of them, those whose text was not the greedy one, which no processor may have
 
     @property
     def speedup(self) -> float:
         """Greedy over speculative."""
         return self.greedy / self.speculative
+
+    @property
+    def same_text(self) -> float:
+        """The share of windows decoded with guesses that have the text of greedy decoding."""
+        return 1 - self.changed / self.guessed
 
 
 class SpeculationBench:
@@ -135,7 +141,7 @@ class SpeculationBench:
         drafter = ImposedAcceptance(self._draft.drafter(), text, end_of_text, acceptance)
         greedy: list[float] = []
         speculative: list[float] = []
-        disturbed, changed, counted = 0, 0, SpeculationStatistics()
+        disturbed, guessed, changed, counted = 0, 0, 0, SpeculationStatistics()
         for turn in range(rounds + 1):
             for times, used in ((greedy, None), (speculative, drafter)):
                 attempts: list[Timing] = []
@@ -143,7 +149,8 @@ class SpeculationBench:
                     time.sleep(PAUSE)
                     found, timing, statistics_found = self._decode(used, tokens)
                     attempts.append(timing)
-                    changed += found != text
+                    guessed += used is not None
+                    changed += used is not None and found != text
                     if found != text and self._provider == "cpu":
                         raise EdgeWhisperError("the text changed under speculation; please report it")
                 best = min(attempts, key=lambda timing: timing.disturbance)
@@ -154,7 +161,7 @@ class SpeculationBench:
                     counted = statistics_found
         return Gain(
             acceptance, statistics.median(greedy), statistics.median(speculative),
-            counted.proposed, counted.accepted, counted.verifications, disturbed, changed,
+            counted.proposed, counted.accepted, counted.verifications, disturbed, guessed, changed,
         )  # fmt: skip
 
     def _decode(

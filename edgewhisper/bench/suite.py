@@ -12,13 +12,15 @@ from pathlib import Path
 
 from edgewhisper import __version__
 from edgewhisper.artifact import load_manifest
-from edgewhisper.errors import EdgeWhisperError, UsageError
+from edgewhisper.errors import EdgeWhisperError, ProviderError, UsageError
 from edgewhisper.models.json_file import read_json_object
 from edgewhisper.models.transformers_folder import read_dimensions
 from edgewhisper.runtime.sensors import temperature, throttled
+from edgewhisper.runtime.session import check_provider
 
 from .engines import OURS, PEERS, engine_kind
-from .engines.ours import artifact_folder
+from .engines.ours import artifact_folder, parse_form
+from .gpu import gpu_name
 from .machine import this_machine
 from .measure import Wanted, measure, write_checkpoint
 from .roofline import Limits, measure_limits, stages
@@ -31,7 +33,7 @@ DEFAULT = ("int8", "int8-low-memory", "fp32")
 LADDER = (
     "fp32-portable", "fp32-direct", "fp32", "fp16", "int8-dynamic", "int8", "int4", "int8-pruned", "int8-heads@0.75",
 )  # fmt: skip
-PYTORCH = ("transformers", "transformers-bf16", "transformers-int8")
+LADDER_ON_GPU = ("fp32-portable-cuda", "fp16-cuda", "fp16-cuda-heads@0.75")
 ACCEPTANCES = (0.0, 0.25, 0.5, 0.75, 0.85, 1.0)
 _FRAME = 0.01  # seconds between two log-mel frames of any Whisper
 _PAST = 60  # tokens in the cache when steps are timed; see `engines.ours`
@@ -66,6 +68,26 @@ class Plan:
     sustained: float = 0.0
 
 
+def ladder() -> tuple[str, ...]:
+    """`LADDER`, and where ONNX Runtime has the provider, the forms on a GPU."""
+    try:
+        check_provider("cuda")
+    except ProviderError:
+        return LADDER
+    return LADDER + LADDER_ON_GPU
+
+
+def peers() -> tuple[str, ...]:
+    """All of `PEERS`; those on a GPU where the machine has one."""
+    on_gpu = gpu_name() is not None
+    return tuple(name for name, kind in PEERS.items() if on_gpu or kind.provider == "cpu")
+
+
+def pytorch() -> tuple[str, ...]:
+    """Those of `peers` that a ladder begins with."""
+    return tuple(name for name in peers() if name.startswith("transformers"))
+
+
 def check_plan(plan: Plan) -> None:
     """Refuse names that mean nothing, before anything takes time.
 
@@ -76,7 +98,7 @@ def check_plan(plan: Plan) -> None:
         try:
             engine_kind(f"{OURS}-{variant}")
         except KeyError:
-            known = ", ".join(dict.fromkeys((*DEFAULT, *LADDER)))
+            known = ", ".join(dict.fromkeys((*DEFAULT, *LADDER, *LADDER_ON_GPU)))
             raise UsageError(f"variant '{variant}': there is none of that name; known: {known}") from None
         if Path(variant).is_absolute():
             load_manifest(Path(variant))
@@ -178,34 +200,37 @@ def _shown(name: str, work: Path) -> str:
 
 def _with_stages(variant: Variant, work: Path, limits: Limits | None) -> Variant:
     form = variant.name.removeprefix(f"{OURS}-")
-    if limits is None or variant.engine != OURS or variant.failure or "@" in form:
-        return variant
+    if limits is None or variant.engine != OURS or variant.failure or "@" in form or variant.on_gpu:
+        return variant  # the limits are those of the processor
     manifest = load_manifest(artifact_folder(work, form))
     return replace(variant, stages=stages(manifest, variant, limits, _PAST))
 
 
 def _gains(contestants: Sequence[Contestant], work: Path, plan: Plan) -> tuple[Gain, ...]:
-    """Of the first variant that guesses, at several acceptance rates."""
+    """Of the first variant that guesses and can be run, at several acceptance rates."""
     guessing = [
         x.name.removeprefix(f"{OURS}-") for x in contestants if x.name.startswith(OURS) and "@" in x.name
     ]
-    if not guessing or not plan.wanted.speed:
-        return ()
-    folder = artifact_folder(work, guessing[0])
-    try:
-        bench = SpeculationBench(folder, plan.threads[-1])
-        found = [bench.run(rate, LAST, min(plan.rounds, 3)) for rate in ACCEPTANCES]
-    except EdgeWhisperError:
-        return ()
-    return tuple(
-        Gain(
-            gain.acceptance,
-            gain.speedup,
-            (gain.accepted + gain.verifications) / gain.verifications if gain.verifications else 1.0,
-            imposed=True,
+    for form in guessing * plan.wanted.speed:
+        folder, provider = artifact_folder(work, form), parse_form(form).provider
+        try:
+            bench = SpeculationBench(folder, plan.threads[-1], provider)
+            found = [bench.run(rate, LAST, min(plan.rounds, 3)) for rate in ACCEPTANCES]
+        except Exception as error:  # ONNX Runtime's have no common base; what was measured before is kept
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            print(f"{form}: its gains by acceptance are not measured ({line})", file=sys.stderr)
+            continue
+        return tuple(
+            Gain(
+                gain.acceptance,
+                gain.speedup,
+                (gain.accepted + gain.verifications) / gain.verifications if gain.verifications else 1.0,
+                imposed=True,
+                same_text=gain.same_text,
+            )
+            for gain in found
         )
-        for gain in found
-    )
+    return ()
 
 
 def _temperature_since(started: float) -> list[tuple[float, float]]:

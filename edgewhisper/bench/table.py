@@ -18,21 +18,26 @@ _HEADERS = [
     "window ms",
     "ratio",
     "peak MB",
-    "",
 ]
+_GPU_HEADER = "GPU MB"
 
 
 def format_model(model: Model) -> str:
     """Medians, how many times the first variant's they are, and what disturbed them; then recordings by length, and failures."""
     first = model.variants[0]
     weights = "random weights, " if model.random_weights else ""
+    with_gpu = any(variant.device is not None for variant in model.variants)
+    headers = [*_HEADERS, *([_GPU_HEADER] if with_gpu else []), ""]
+    rows = [
+        [*_row(variant, first), *([_megabytes(variant.device)] if with_gpu else []), _remarks(variant)]
+        for variant in model.variants
+    ]
     parts = [
         f"{model.name}, {weights}{first.threads} threads, greedy, windows of {model.tokens} tokens",
         tabulate(
-            [_row(variant, first) for variant in model.variants], _HEADERS, disable_numparse=True,
-            colalign=("left", *["right"] * (len(_HEADERS) - 2), "left"),
+            rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 2), "left")
         ),
-    ]  # fmt: skip
+    ]
     if any(variant.clips for variant in model.variants):
         parts.append(_clips(model))
     parts += [
@@ -43,8 +48,6 @@ def format_model(model: Model) -> str:
 
 def _row(variant: Variant, first: Variant) -> list[str]:
     several, one = variant.step_ms.get("8"), variant.step_ms.get("1")
-    spreads = (variant.first_token_ms, variant.encoder_ms, variant.token_ms, variant.window_ms)
-    disturbed = sum(spread.disturbed for spread in spreads if spread is not None)
     return [
         variant.name,
         _number(variant.load, 2),
@@ -56,9 +59,20 @@ def _row(variant: Variant, first: Variant) -> list[str]:
         f"{several.median / one.median:.2f}x" if several and one else "",
         _number(variant.window_ms, 0),
         _ratio(variant.window_ms, first.window_ms),
-        "-" if variant.peak is None else f"{variant.peak / 1e6:.0f}",
-        f"{disturbed} timings disturbed by more than {TOLERATED:.0%}" if disturbed else "",
+        _megabytes(variant.peak),
     ]
+
+
+def _remarks(variant: Variant) -> str:
+    spreads = (variant.first_token_ms, variant.encoder_ms, variant.token_ms, variant.window_ms)
+    disturbed = sum(spread.disturbed for spread in spreads if spread is not None)
+    changed = 0.0 if variant.same_text is None else 1 - variant.same_text
+    return "; ".join(
+        [
+            *([f"{disturbed} timings disturbed by more than {TOLERATED:.0%}"] if disturbed else []),
+            *([f"guesses changed the text of {changed:.0%} of the windows"] if changed else []),
+        ]
+    )
 
 
 def _clips(model: Model) -> str:
@@ -79,6 +93,10 @@ def _clips(model: Model) -> str:
             )
     headers = ["s, median / 95 % (real-time factor)", *(f"{seconds:g} s" for seconds in lengths)]
     return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * len(lengths)))
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.0f}"
 
 
 def _number(spread: Spread | None, digits: int) -> str:

@@ -85,6 +85,7 @@ class Worker:
     Attributes:
         versions: of the engine's packages.
         load_seconds: from the start of the process to a loaded model.
+        same_text: of the windows decoded with guesses so far, the share with the text of greedy decoding; None where there is none.
     """
 
     def __init__(self, contestant: Contestant, setting: Setting) -> None:
@@ -110,6 +111,12 @@ class Worker:
             raise EdgeWhisperError(f"{contestant.python}: cannot be run ({error.strerror})") from None
         self.versions: dict[str, str] = self._receive()["versions"]
         self.load_seconds = time.perf_counter() - started
+        self.same_text: float | None = None
+
+    @property
+    def process(self) -> int:
+        """Its process's id."""
+        return self._process.pid
 
     def ask(self, **command: object) -> Timing | None:
         """One measurement; None where the engine has no such stage.
@@ -121,7 +128,8 @@ class Worker:
         with contextlib.suppress(OSError, ValueError):  # it has ended, which the answer tells
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-        timing = self._receive()["timing"]
+        answer = self._receive()
+        timing, self.same_text = answer["timing"], answer["same_text"]
         return None if timing is None else Timing(**timing)
 
     def peak(self) -> int:

@@ -32,9 +32,13 @@ Number = TypeVar("Number", int, float)
     help="Forms of each model, as by --ladder. Default: int8,int8-low-memory,fp32.",
 )
 @click.option(
-    "--ladder", is_flag=True, help="All forms from PyTorch to INT8 with speculation, what each step brings."
+    "--ladder",
+    is_flag=True,
+    help="All forms from PyTorch to INT8 with speculation, what each step brings; where there is a GPU, on it too.",
 )
-@click.option("--peers", is_flag=True, help="Other engines too, on the same weights.")
+@click.option(
+    "--peers", is_flag=True, help="Other engines too, on the same weights; where there is a GPU, on it too."
+)
 @click.option("--peer", "chosen_peers", multiple=True, metavar="NAME", help="Just these of them.")
 @click.option(
     "--peers-python", metavar="FILE", help="An interpreter that has their packages. Default: this one."
@@ -118,11 +122,12 @@ def bench(
     try:
         from edgewhisper.bench.comparison import compare as compare_runs
         from edgewhisper.bench.comparison import format_comparison
-        from edgewhisper.bench.engines import PEERS
         from edgewhisper.bench.engines.ours import FORMS
         from edgewhisper.bench.measure import Wanted
         from edgewhisper.bench.run import read_run, write_run
-        from edgewhisper.bench.suite import DEFAULT, LADDER, PYTORCH, Plan, check_plan, run_plan
+        from edgewhisper.bench.suite import DEFAULT, Plan, check_plan, pytorch, run_plan
+        from edgewhisper.bench.suite import ladder as all_forms
+        from edgewhisper.bench.suite import peers as all_peers
         from edgewhisper.bench.table import format_model
     except ImportError as error:
         raise MissingDependencyError(
@@ -132,8 +137,8 @@ def bench(
         comparison = compare_runs(read_run(compare[0]), read_run(compare[1]))
         print(format_comparison(comparison))
         context.exit(1 if comparison.has_regression else 0)
-    forms = tuple(variants.split(",")) if variants else LADDER if ladder else DEFAULT
-    others = tuple(chosen_peers) or tuple(PEERS) * peers or PYTORCH * ladder
+    forms = tuple(variants.split(",")) if variants else all_forms() if ladder else DEFAULT
+    others = tuple(chosen_peers) or (all_peers() if peers else pytorch() if ladder else ())
     plan = Plan(
         models=tuple(models) or (() if artifacts else ("tiny.en", "base.en")),
         artifacts=tuple(artifacts),

@@ -10,9 +10,10 @@ from edgewhisper.bench.corpora.open import open_corpus
 from edgewhisper.bench.engines.ours import parse_form
 from edgewhisper.bench.evaluation.evaluate import evaluate
 from edgewhisper.bench.evaluation.transcribing import Task
-from edgewhisper.bench.measure import folder_size
+from edgewhisper.bench.measure import describe_form, folder_size
 from edgewhisper.bench.run import Model, Run, Variant
 from edgewhisper.bench.spreading.local import local_engine
+from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.models.cards import DEMO
 from edgewhisper.runtime.options import DecodingOptions
 
@@ -22,7 +23,7 @@ _BASELINE = "fp32"
 
 
 def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = lambda line: None) -> Run:
-    """The run with the bundled model's error rates in each form, against fp32.
+    """The run with the bundled model's error rates in each form, against fp32; a form that no GPU runs here has the reason.
 
     Args:
         run: of random weights, which have no accuracy.
@@ -35,13 +36,13 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
     names = list(dict.fromkeys([_BASELINE, *forms]))
     folder = Path(tempfile.mkdtemp(prefix="edgewhisper-accuracy-"))
     try:
-        tasks = [_task(name, parse_form(name).build, folder, told) for name in names]
-        found = evaluate(tasks, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1))
-        variants = tuple(
-            Variant(
-                f"edgewhisper-{item.name}",
-                "edgewhisper",
-                item.name,
+        tasks = {name: _task(name, folder, told) for name in names}
+        failed = {name: reason for name, task in tasks.items() if (reason := _why_not(task))}
+        working = [task for name, task in tasks.items() if name not in failed]
+        found = evaluate(working, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1))
+        measured = {
+            item.name: replace(
+                _variant(item.name),
                 disk=folder_size(folder / item.name),
                 accuracy=item.score.accuracy(
                     "bundled recordings",
@@ -50,20 +51,40 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
                 ),
             )
             for item in found
-        )
+        }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    variants = tuple(
+        replace(_variant(name), failure=failed[name]) if name in failed else measured[name] for name in names
+    )
     return replace(run, models=(*run.models, Model(DEMO, False, 0, variants)))
 
 
-def _task(name: str, options: Sequence[str], folder: Path, told: Callable[[str], None]) -> Task:
+def _variant(form: str) -> Variant:
+    return Variant(f"edgewhisper-{form}", "edgewhisper", *describe_form(form))
+
+
+def _why_not(task: Task) -> str | None:
+    """Why an artifact for a GPU cannot be run here."""
+    if task.provider == "cpu":
+        return None
+    try:
+        task.transcriber()
+    except EdgeWhisperError as error:
+        return str(error)
+    return None
+
+
+def _task(name: str, folder: Path, told: Callable[[str], None]) -> Task:
     from .build import build
     from .options import BuildOptions
 
     told(f"building {DEMO} as {name}")
-    given = dict(zip(options[::2], options[1::2], strict=True))
+    form = parse_form(name)
+    given = dict(zip(form.build[::2], form.build[1::2], strict=True))
     converted = BuildOptions(
         precision=given.get("--precision", "fp32"),  # type: ignore[arg-type]
+        target=given.get("--target"),  # type: ignore[arg-type]
         ops=given.get("--ops", "fused"),  # type: ignore[arg-type]
         winograd=given.get("--winograd", "auto"),  # type: ignore[arg-type]
         prune_heads=float(given.get("--prune-heads", 0)),
@@ -71,4 +92,4 @@ def _task(name: str, options: Sequence[str], folder: Path, told: Callable[[str],
         gate="off",
     )
     build(DEMO, folder / name, converted, parity=False)
-    return Task(folder / name, DecodingOptions(temperature=0.0))
+    return Task(folder / name, DecodingOptions(temperature=0.0), provider=form.provider)

@@ -43,6 +43,11 @@ class SessionSettings:
             object.__setattr__(self, "threads", int(given))
 
 
+def check_provider(name: str) -> None:
+    """Raises `UsageError` for an unknown provider, `ProviderError` for one that this ONNX Runtime lacks."""
+    _available(name, onnxruntime())
+
+
 def create_session(folder: Path, graph: GraphInfo, settings: SessionSettings) -> Any:
     """An `onnxruntime.InferenceSession` of one graph.
 

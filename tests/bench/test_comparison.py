@@ -42,12 +42,12 @@ def test_a_run_compared_with_itself_is_the_same() -> None:
 
 
 def test_every_quantity_is_compared() -> None:
-    full = sample_run().models[0].variants[0]
+    full = replace(sample_run().models[0].variants[0], device=10**9)
     clips = [f"{clip.seconds:g} s of sound, s" for clip in full.clips]
     assert full.accuracy is not None
     assert [*differences(full, full)] == [
         *("load, s", "first token, ms", "encoder, ms", "ms/token", "window, ms", *clips),
-        *("peak memory, MB", "disk, MB"),
+        *("peak memory, MB", "GPU memory, MB", "disk, MB"),
         f"WER on {full.accuracy.corpus} ({full.accuracy.words} words), %",
     ]
 
@@ -214,3 +214,20 @@ def test_the_table_shows_both_values_their_ratio_and_the_verdict() -> None:
 
 def test_nothing_compared_is_no_regression() -> None:
     assert not Comparison(()).has_regression
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("NVIDIA T4, driver 1", "NVIDIA T4, driver 2", True),
+        ("NVIDIA T4, driver 1", "NVIDIA L4, driver 1", False),
+        (None, "NVIDIA T4, driver 1", True),  # as of a run before there were any
+    ],
+)
+def test_another_gpu_makes_another_machine_and_another_driver_none(
+    first: str | None, second: str, same: bool
+) -> None:
+    old, new = (replace(SERVER, gpu=gpu) for gpu in (first, second))
+    assert same_machine(old, new) == same_machine(new, old) == same
+    warnings = compare(replace(sample_run(), machine=old), replace(sample_run(), machine=new)).warnings
+    assert [second in warning for warning in warnings] == [True] * (not same)

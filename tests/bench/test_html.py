@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 
 from edgewhisper.bench.html.drawing import svg
+from edgewhisper.bench.html.markdown import render_markdown
 from edgewhisper.bench.html.plots import draw_plots
 from edgewhisper.bench.html.report import write_report
 from edgewhisper.bench.html.sections import sections
@@ -97,6 +98,21 @@ def test_numbers_in_cells_are_those_of_the_run(written: Path) -> None:
             number = re.match(r"[+-]?\d+(\.\d+)?", cell.text.removesuffix("×"))
             assert number is not None
             assert float(number[0]) * scale == pytest.approx(value, rel=0.015, abs=0.005 * scale)
+
+
+def test_a_gpu_is_named_and_its_memory_shown() -> None:
+    ours = Variant("a", "e", "int8")
+    on_gpu = Variant("b", "e", "fp16", {"provider": "cuda"}, device=712_000_000, same_text=0.9)
+    run = Run("", replace(SERVER, gpu="NVIDIA <T4>, driver 1"), (Model("m", True, 1, (ours, on_gpu)),))
+    page = without_plots(run)
+    assert "GPUNVIDIA <T4>, driver 1" in page.all("dl")[0].text
+    table = page.all("table")[0]
+    assert column(table, "GPU, MB")["b"].attributes["data-value"] == "712000000"
+    assert column(table, "same text, %")["b"].text == "90.00"
+    assert "provider cuda" in table.text
+    assert r"NVIDIA \<T4\>, driver 1" in render_markdown([run], sections([run]))
+    plain = without_plots(Run("", SERVER, (Model("m", True, 1, (ours,)),)))
+    assert "GPU" not in plain.text
 
 
 def test_the_spread_and_disturbed_timings_stand_beside_the_median() -> None:

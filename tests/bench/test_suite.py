@@ -2,15 +2,17 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import soundfile
 
 from edgewhisper.artifact import load_manifest
-from edgewhisper.bench import clips, speed, suite
+from edgewhisper.bench import clips, speculation, speed, suite
 from edgewhisper.bench.clips import tokens_of, write_clip
 from edgewhisper.bench.engines.ours import FORMS, parse_form
 from edgewhisper.bench.machine import this_machine
@@ -29,6 +31,7 @@ from edgewhisper.bench.run import (
 )
 from edgewhisper.bench.suite import Plan, run_plan
 from edgewhisper.bench.table import format_model
+from edgewhisper.bench.workers import Contestant
 from edgewhisper.errors import OutputError, UsageError
 from edgewhisper.models.cards import find_card
 from edgewhisper.models.checkpoint import expected_shapes
@@ -56,6 +59,16 @@ def test_a_run_is_read_back(tmp_path: Path) -> None:
     write_run(RUN, tmp_path / "run.json")
     assert read_run(tmp_path / "run.json") == RUN
     assert RUN.models[0].variants[0].step_ms["1"] == Spread(2.0, 1.0, 3.0, 3)
+
+
+def test_a_run_of_before_there_were_gpus_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_run(RUN, path)
+    content = json.loads(path.read_text())
+    del content["machine"]["gpu"], content["models"][0]["variants"][0]["same_text"]
+    del content["models"][0]["gains"][0]["same_text"]
+    path.write_text(json.dumps(content))
+    assert read_run(path) == RUN
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,7 @@ def test_the_bundled_artifact_is_measured_with_all_that_a_run_holds(
     assert "demo" in format_model(model)
 
 
-def test_peers_that_are_not_installed_are_listed_with_the_reason(
+def test_what_cannot_be_run_is_listed_with_the_reason_and_the_rest_is_measured(
     demo_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def checkpoint(model: str, work: Path) -> None:
@@ -159,13 +172,53 @@ def test_peers_that_are_not_installed_are_listed_with_the_reason(
     empty = tmp_path / "python"
     empty.write_text('#!/bin/sh\necho "No module named faster_whisper" >&2; exit 1\n')
     empty.chmod(0o755)
-    plan = Plan(("tiny.en",), variants=(str(demo_artifact),), peers=("faster-whisper",), peers_python=str(empty),
+    forms = (str(demo_artifact), "fp16-cuda", "fp32-portable-cuda")
+    plan = Plan(("tiny.en",), variants=forms, peers=("faster-whisper",), peers_python=str(empty),
                 threads=(1,), rounds=1, wanted=Wanted(speed=False), work=tmp_path / "work")  # fmt: skip
     (model,) = run_plan(plan, "bench").models
-    ours, peer = model.variants
+    ours, *on_gpu, peer = model.variants
     assert ours.failure is None
+    assert ours.peak is not None
     assert peer.failure == "No module named faster_whisper"
     assert "faster-whisper: No module named faster_whisper" in format_model(model)
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        for variant in on_gpu:
+            assert variant.on_gpu
+            assert variant.failure is not None
+            assert re.match(r"this ONNX Runtime \(\S+\) has no provider 'cuda'", variant.failure)
+            assert variant.peak is None
+
+
+def test_gains_are_those_of_the_first_form_that_guesses_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Bench:
+        def __init__(self, folder: Path, threads: int, provider: str) -> None:
+            if provider == "cuda":
+                raise RuntimeError(
+                    "CUDA failure 2: out of memory\nmore"
+                )  # as ONNX Runtime's, of no class of ours
+
+        def run(self, acceptance: float, tokens: int, rounds: int) -> speculation.Gain:
+            return speculation.Gain(acceptance, 3.0, 2.0, 40, 30, 10, 0, guessed=4, changed=1)
+
+    monkeypatch.setattr(suite, "SpeculationBench", Bench)
+    forms = ("int8", "fp16-cuda-heads@0.75", "int8-heads@0.75")
+    contestants = [Contestant(f"edgewhisper-{form}", "python") for form in forms]
+    gains = suite._gains(contestants, tmp_path, Plan(("tiny.en",)))
+    assert gains[0] == Gain(0.0, 1.5, 4.0, imposed=True, same_text=0.75)
+    assert [gain.acceptance for gain in gains] == [*suite.ACCEPTANCES]
+    assert suite._gains(contestants[:2], tmp_path, Plan(("tiny.en",))) == ()
+    line = "fp16-cuda-heads@0.75: its gains by acceptance are not measured (CUDA failure 2: out of memory)"
+    assert capsys.readouterr().err.splitlines() == [line, line]
+
+
+def test_the_terminal_shows_memory_on_the_gpu_and_texts_that_guesses_changed() -> None:
+    first = replace(RUN.models[0].variants[0], device=700_000_000, same_text=0.75)
+    lines = format_model(replace(RUN.models[0], variants=(first, *RUN.models[0].variants[1:]))).splitlines()
+    assert "GPU MB" in lines[1]
+    assert lines[3].endswith("700  guesses changed the text of 25% of the windows")
+    assert "GPU MB" not in format_model(RUN.models[0])
 
 
 @pytest.mark.parametrize(

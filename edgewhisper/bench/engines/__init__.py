@@ -6,7 +6,7 @@ one of them has. Their packages are imported only when an engine is used: they l
 
 from dataclasses import dataclass
 
-from .common import Engine
+from .common import Engine, split_device
 from .faster_whisper import FasterWhisper
 from .onnx_asr import OnnxAsr
 from .openai_whisper import OpenAIWhisper
@@ -24,18 +24,29 @@ class EngineKind:
 
     Attributes:
         engine: its class.
-        precision: as the engine calls it.
+        precision: as `Engine` has it.
     """
 
     engine: type[Engine]
     precision: str
+
+    @property
+    def provider(self) -> str:
+        """Where it computes, "cpu" or "cuda"; raises as `Form.provider`."""
+        if self.engine is EdgeWhisper:
+            return parse_form(self.precision).provider
+        return split_device(self.precision)[1]
 
 
 PEERS = {
     "transformers": EngineKind(Transformers, "fp32"),
     "transformers-bf16": EngineKind(Transformers, "bf16"),
     "transformers-int8": EngineKind(Transformers, "int8"),
+    "transformers-cuda": EngineKind(Transformers, "fp32-cuda"),
+    "transformers-fp16-cuda": EngineKind(Transformers, "fp16-cuda"),
+    "transformers-bf16-cuda": EngineKind(Transformers, "bf16-cuda"),
     "openai-whisper": EngineKind(OpenAIWhisper, "fp32"),
+    "openai-whisper-fp16-cuda": EngineKind(OpenAIWhisper, "fp16-cuda"),
     "optimum": EngineKind(Optimum, "fp32"),
     "optimum-int8": EngineKind(OptimumInt8, "int8"),
     "onnx-asr": EngineKind(OnnxAsr, "fp32"),
@@ -43,6 +54,7 @@ PEERS = {
     "sherpa-onnx-int8": EngineKind(SherpaOnnx, "int8"),
     "faster-whisper": EngineKind(FasterWhisper, "float32"),
     "faster-whisper-int8": EngineKind(FasterWhisper, "int8"),
+    "faster-whisper-float16-cuda": EngineKind(FasterWhisper, "float16-cuda"),
     "whisper.cpp-f16": EngineKind(WhisperCpp, "f16"),
     "whisper.cpp-q8_0": EngineKind(WhisperCpp, "q8_0"),
     "whisper.cpp-q5_1": EngineKind(WhisperCpp, "q5_1"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgewhisper.atomic import atomic_folder
 from edgewhisper.runtime.contention import Timing, timed
 
-from .common import check_length
+from .common import check_length, split_device
 
 _ENGLISH_PROMPT = [50257, 50362]  # <|startoftranscript|> <|notimestamps|>
 _MULTILINGUAL_PROMPT = [50258, 50259, 50359, 50363]  # ... <|en|> <|transcribe|> <|notimestamps|>
@@ -29,15 +29,16 @@ class FasterWhisper:
             copied = ["tokenizer.json", "preprocessor_config.json"]
             converter = TransformersConverter(str(work / "checkpoint"), copy_files=copied)
             with atomic_folder(folder) as temporary:
-                converter.convert(str(temporary), quantization=precision, force=True)
+                converter.convert(str(temporary), quantization=split_device(precision)[0], force=True)
 
     def __init__(self, work: Path, precision: str, threads: int) -> None:
         import ctranslate2
 
+        own, device = split_device(precision)
         self._model = ctranslate2.models.Whisper(
             str(_folder(work, precision)),
-            device="cpu",
-            compute_type=precision,
+            device=device,
+            compute_type=own,
             inter_threads=1,
             intra_threads=threads,
         )
@@ -48,7 +49,7 @@ class FasterWhisper:
 
         features = ctranslate2.StorageView.from_array(np.ascontiguousarray(log_mel[None]))
         self._states = None
-        with timed() as timing:
+        with timed() as timing:  # on a GPU, too, it returns when the states are there
             self._states = self._model.encode(features)
         return timing
 
@@ -70,4 +71,4 @@ class FasterWhisper:
 
 
 def _folder(work: Path, precision: str) -> Path:
-    return work / f"ctranslate2-{precision}"
+    return work / f"ctranslate2-{split_device(precision)[0]}"

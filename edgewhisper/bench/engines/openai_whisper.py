@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.atomic import atomic_file
-from edgewhisper.runtime.contention import Timing, timed
+from edgewhisper.runtime.contention import Timing
 
-from .common import check_length
+from .common import check_length, check_pytorch, split_device, timed_by_pytorch
 
 
 class OpenAIWhisper:
-    """openai-whisper in fp32, greedy; its decoder computes the cross-attention keys and values in the first step."""
+    """openai-whisper, greedy; its decoder computes the cross-attention keys and values in the first step.
+
+    In fp16, its default on a GPU, weights stay fp32 and are converted for each product.
+    """
 
     packages: ClassVar[tuple[str, ...]] = ("openai-whisper", "torch")
 
@@ -54,15 +57,19 @@ class OpenAIWhisper:
         import torch
         import whisper
 
+        own, self._device = split_device(precision)
+        check_pytorch(self._device)
+        self._half = own == "fp16"
         torch.set_num_threads(threads)
-        self._model: Any = whisper.load_model(str(openai_file(work)), device="cpu")
+        self._model: Any = whisper.load_model(str(openai_file(work)), device=self._device)
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         import torch
 
         features = torch.from_numpy(log_mel)[None]
         self._states: Any = None
-        with torch.inference_mode(), timed() as timing:
+        with torch.inference_mode(), timed_by_pytorch(self._device) as timing:
+            features = features.to(self._device, torch.float16 if self._half else torch.float32)
             self._states = self._model.encoder(features)
         return timing
 
@@ -74,9 +81,9 @@ class OpenAIWhisper:
         import whisper
 
         options = whisper.DecodingOptions(
-            language="en", without_timestamps=True, sample_len=tokens, fp16=False
+            language="en", without_timestamps=True, sample_len=tokens, fp16=self._half
         )
-        with torch.inference_mode(), timed() as timing:
+        with torch.inference_mode(), timed_by_pytorch(self._device) as timing:
             (result,) = whisper.decode(self._model, self._states, options)
         check_length(len(result.tokens), tokens)
         return timing

@@ -32,12 +32,26 @@ class Form:
         build: options of `edgewhisper build`.
         low_memory: run with the least memory.
         acceptance: of a draft's tokens, imposed; None: greedy.
+        on_gpu: run by CUDA, whatever the artifact was built for.
     """
 
     artifact: str
     build: tuple[str, ...]
     low_memory: bool = False
     acceptance: float | None = None
+    on_gpu: bool = False
+
+    @property
+    def provider(self) -> str:
+        """Of ONNX Runtime, "cpu" or "cuda"; an artifact that is given is run by what it was built for.
+
+        Raises:
+            ArtifactError: there is no such artifact.
+        """
+        from edgewhisper.artifact import load_manifest
+
+        on_gpu = self.on_gpu if self.build else load_manifest(Path(self.artifact)).build.target == "cuda"
+        return "cuda" if on_gpu else "cpu"
 
 
 _BUILDS: dict[str, tuple[str, ...]] = {
@@ -51,13 +65,22 @@ _BUILDS: dict[str, tuple[str, ...]] = {
     "int4": ("--precision", "int4"),
     "int8-pruned": ("--precision", "int8", "--prune-heads", "0.25", "--prune-feed-forward", "0.25"),
     "int8-heads": ("--precision", "int8", "--draft", "heads"),
+    "fp16-cuda": ("--precision", "fp16", "--target", "cuda"),
+    "fp16-cuda-heads": ("--precision", "fp16", "--target", "cuda", "--draft", "heads"),
 }
-FORMS = tuple(_BUILDS)
+# Forms on an NVIDIA GPU, and the artifact of each.
+_ON_GPU = {
+    "fp16-cuda": "fp16-cuda",
+    "fp16-cuda-heads": "fp16-cuda-heads",
+    "fp32-portable-cuda": "fp32-portable",
+}
+FORMS = tuple(dict.fromkeys((*_BUILDS, *_ON_GPU)))
 _LOW_MEMORY, _ACCEPTANCE = "-low-memory", "@"
 
 
 def parse_form(name: str) -> Form:
-    """One of `FORMS`, with "-low-memory" behind it, or "@0.75" for speculation at that acceptance; or the absolute path of an artifact.
+    """One of `FORMS`, with "-low-memory" behind one for processors, or "@0.75" for speculation at that acceptance; or the absolute path
+    of an artifact.
 
     Raises:
         KeyError: another name.
@@ -65,15 +88,17 @@ def parse_form(name: str) -> Form:
     if Path(name).is_absolute():
         return Form(name, ())
     base, separator, rate = name.partition(_ACCEPTANCE)
-    artifact = base.removesuffix(_LOW_MEMORY)
+    artifact, low_memory = base.removesuffix(_LOW_MEMORY), base.endswith(_LOW_MEMORY)
+    on_gpu = artifact in _ON_GPU
+    artifact = _ON_GPU.get(artifact, artifact)
     build = _BUILDS[artifact]
     try:
         acceptance = float(rate) if separator else None
     except ValueError:
         raise KeyError(name) from None
-    if acceptance is not None and not 0 <= acceptance <= 1:
+    if (acceptance is not None and not 0 <= acceptance <= 1) or (on_gpu and low_memory):
         raise KeyError(name)
-    return Form(artifact, build, base.endswith(_LOW_MEMORY), acceptance)
+    return Form(artifact, build, low_memory, acceptance, on_gpu)
 
 
 class EdgeWhisper:
@@ -83,7 +108,10 @@ class EdgeWhisper:
 
     @staticmethod
     def convert(work: Path, precision: str) -> None:
+        from edgewhisper.runtime.session import check_provider
+
         form, artifact = parse_form(precision), artifact_folder(work, precision)
+        check_provider(form.provider)
         if form.build and not artifact.exists():
             # Checks of accuracy say nothing about random weights.
             options = [*form.build, "--gate", "off", "--no-parity"]
@@ -93,6 +121,7 @@ class EdgeWhisper:
 
     def __init__(self, work: Path, precision: str, threads: int) -> None:
         from edgewhisper.artifact import load_manifest
+        from edgewhisper.errors import UsageError
         from edgewhisper.runtime.decoder import Decoder
         from edgewhisper.runtime.draft_loader import DraftLoader
         from edgewhisper.runtime.encoder import Encoder
@@ -104,10 +133,9 @@ class EdgeWhisper:
         self._artifact, self._threads = artifact, threads
         self._transcriber: Transcriber | None = None  # for recordings
         self._manifest = load_manifest(artifact)
-        settings, state = (
-            SessionSettings(threads=threads, low_memory=self._form.low_memory),
-            DeviceState(state_folder()),
-        )
+        self._provider = self._form.provider
+        settings = SessionSettings(self._provider, threads, low_memory=self._form.low_memory)
+        state = DeviceState(state_folder())
         self._decoder = Decoder(artifact, self._manifest, settings)
         self._decoder.repeat_single_rows = not single_rows_are_exact(
             self._decoder, self._manifest, settings, state
@@ -116,13 +144,26 @@ class EdgeWhisper:
         self._draft: Draft | None = None
         if self._form.acceptance is not None:
             self._draft = DraftLoader(artifact, self._manifest, settings, self._decoder, state)(True)
+            if self._draft is None:
+                raise UsageError(
+                    f"{artifact}: has no draft that works here; take a form with one, such as int8-heads"
+                )
         self._text: tuple[int, ...] = ()  # of the window, by greedy decoding
+        # Windows that were decoded with guesses, and of them, those with that text.
+        self._guessed = self._same = 0
+
+    @property
+    def same_text(self) -> float | None:
+        """The share of windows decoded with guesses that have the text of greedy decoding; None before there is one."""
+        return self._same / self._guessed if self._guessed else None
 
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         self._decoder.release()
         self._cross = None  # one window at a time, as in a transcription
         with timed() as timing:
             self._cross = self._encoder.run(log_mel)
+            # What stays on a GPU may come later; logits, which end every other stage, are in the processor's memory.
+            self._decoder.session.io_binding().synchronize_outputs()
         return timing
 
     def first_step(self) -> None:
@@ -135,7 +176,11 @@ class EdgeWhisper:
             if len(self._text) != tokens:
                 self._text, _ = self._decode(tokens, None)
             found, timing = self._decode(tokens, self._speculation())
-            if found != self._text:
+            if tokens > 1:  # before the first one, nothing is guessed
+                self._guessed += 1
+                self._same += found == self._text
+            # A GPU may compute several rows with other last bits.
+            if found != self._text and self._provider == "cpu":
                 raise RuntimeError("the text changed under speculation")
         check_length(len(found), tokens)
         return timing
@@ -186,7 +231,7 @@ class EdgeWhisper:
 
         if self._transcriber is None:
             self._transcriber = Transcriber(
-                self._artifact, threads=self._threads, low_memory=self._form.low_memory
+                self._artifact, self._provider, self._threads, low_memory=self._form.low_memory
             )
         options = DecodingOptions(
             timestamps=False, language=self._language(), temperature=0.0, max_tokens=tokens, speculate="off",
@@ -218,7 +263,8 @@ def artifact_folder(work: Path, precision: str) -> Path:
 
 def transcription(work: Path, precision: str, recording: Path, threads: int) -> list[str]:
     """The command that transcribes a recording, greedily and without timestamps."""
-    artifact = artifact_folder(work, precision)
+    form, artifact = parse_form(precision), artifact_folder(work, precision)
     command = [sys.executable, "-m", "edgewhisper", "transcribe", str(recording), "-a", str(artifact)]
     command += ["--no-timestamps", "--temperature", "0", "--speculate", "off", "--threads", str(threads)]
-    return [*command, "--low-memory"] if parse_form(precision).low_memory else command
+    command += ["--provider", form.provider]
+    return [*command, "--low-memory"] if form.low_memory else command

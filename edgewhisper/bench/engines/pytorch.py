@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewhisper.atomic import atomic_folder
-from edgewhisper.runtime.contention import Timing, timed
+from edgewhisper.runtime.contention import Timing
 
-from .common import check_length
+from .common import check_length, check_pytorch, split_device, timed_by_pytorch
 
 
 class Transformers:
-    """transformers on PyTorch: fp32, bf16, or fp32 with linear layers in dynamic INT8."""
+    """transformers on PyTorch: fp32, fp16, bf16, or fp32 with linear layers in dynamic INT8."""
 
     packages: ClassVar[tuple[str, ...]] = ("transformers", "torch")
 
     _model: Any
+    _device: str = "cpu"
     _dtype: Any = None  # of the features; None: as they are
 
     @staticmethod
@@ -30,11 +31,13 @@ class Transformers:
         import torch
         from transformers import WhisperForConditionalGeneration
 
+        own, self._device = split_device(precision)
+        check_pytorch(self._device)
         torch.set_num_threads(threads)
         self._model = WhisperForConditionalGeneration.from_pretrained(work / "checkpoint").eval()
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._model = self._model.to(self._dtype)
-        if precision == "int8":
+        self._dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(own, torch.float32)
+        self._model = self._model.to(self._device, self._dtype)
+        if own == "int8":
             linear = {torch.nn.Linear}
             quantize: Any = torch.ao.quantization.quantize_dynamic
             self._model = quantize(self._model, linear, dtype=torch.qint8)
@@ -42,9 +45,10 @@ class Transformers:
     def encode(self, log_mel: NDArray[np.float32]) -> Timing:
         import torch
 
-        self._features = torch.from_numpy(log_mel)[None].to(self._dtype)
+        features = torch.from_numpy(log_mel)[None]
         self._states = None
-        with torch.inference_mode(), timed() as timing:
+        with torch.inference_mode(), timed_by_pytorch(self._device) as timing:
+            self._features = features.to(self._device, self._dtype)
             self._states = self._encoder_output()
         return timing
 
@@ -59,7 +63,7 @@ class Transformers:
         spoken = (
             {"language": "en", "task": "transcribe"} if multilingual else {}
         )  # else it listens for the language
-        with torch.inference_mode(), timed() as timing:
+        with torch.inference_mode(), timed_by_pytorch(self._device) as timing:
             ids = self._model.generate(
                 self._features,  # tells it the batch
                 **spoken,

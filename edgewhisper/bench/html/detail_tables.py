@@ -44,6 +44,7 @@ def detail_tables(section: Section) -> Iterator[Table]:
             Column("rate, %"),
             Column("speed-up"),
             Column("tokens per verification"),
+            Column("same text, %"),
         ]
         rows = [
             [
@@ -51,10 +52,11 @@ def detail_tables(section: Section) -> Iterator[Table]:
                 number(gain.acceptance, percent),
                 number(gain.speed_up),
                 number(gain.tokens_per_verification),
+                number(gain.same_text, percent),
             ]
             for gain in gains
         ]
-        yield table(f"{label.capitalize()}: greedy time over speculative.", columns, rows)
+        yield table(f"{label.capitalize()}: greedy time over speculative.", columns, rows).with_data()
 
 
 def winograd_table(runs: Sequence[Run]) -> Table | None:

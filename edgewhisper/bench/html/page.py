@@ -66,6 +66,7 @@ def _run(run: Run, heading: str) -> str:
         ("board", machine.board or ""),
         ("processor", f"{machine.processor}, {machine.architecture}"),
         ("cores", str(machine.cores)),
+        ("GPU", machine.gpu or ""),
         ("memory", f"{significant(machine.memory / 1e9)} GB"),
         ("system", machine.system),
         ("Python", machine.python),

@@ -127,7 +127,10 @@ _MEASURED = (
         Column("steady, MB", _MEMORY, meaning="after a window"),
         lambda entry: number(entry.variant.steady, megabytes),
     ),
-    Quantity(Column("GPU, MB", _MEMORY), lambda entry: number(entry.variant.device, megabytes)),
+    Quantity(
+        Column("GPU, MB", _MEMORY, meaning="memory that the process holds on the GPU after a window"),
+        lambda entry: number(entry.variant.device, megabytes),
+    ),
     Quantity(
         Column("disk, MB", _MEMORY, meaning="what is installed of the model"),
         lambda entry: number(entry.variant.disk, megabytes),
@@ -138,6 +141,14 @@ _MEASURED = (
     ),
     Quantity(
         Column("joules", _WORK, meaning="that a window takes"), lambda entry: number(entry.variant.joules)
+    ),
+    Quantity(
+        Column(
+            "same text, %",
+            _ERRORS,
+            meaning="of the windows decoded with guesses, those with the text without",
+        ),
+        lambda entry: number(entry.variant.same_text, percent),
     ),
     Quantity(Column("WER, %", _ERRORS, meaning="word error rate"), _accuracy(_wer)),
     Quantity(
