@@ -69,7 +69,7 @@ def _why_not(task: Task) -> str | None:
     if task.provider == "cpu":
         return None
     try:
-        task.transcriber()
+        task.start()
     except EdgeWhisperError as error:
         return str(error)
     return None
