@@ -2,18 +2,17 @@
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
+from .progress import Tell, silent
 from .run import Clip
 from .speed import ATTEMPTS, LAST, PAUSE
 from .workers import Worker
@@ -39,23 +38,29 @@ def tokens_of(seconds: float) -> int:
 
 
 def time_clips(
-    workers: Mapping[str, Worker], folder: Path, lengths: Sequence[float], rounds: int
+    workers: Mapping[str, Worker],
+    folder: Path,
+    lengths: Sequence[float],
+    rounds: int,
+    tell: Tell = silent,
 ) -> dict[str, tuple[Clip, ...]]:
-    """Transcribe noise of every length with every engine in turn; one that fails has fewer."""
+    """Transcribe noise of every length with every engine in turn, after one warm-up with the shortest; one that fails has fewer."""
     timings: dict[str, dict[float, list[Timing]]] = {name: {} for name in workers}
     running = dict(workers)
-    for number in tqdm(range(rounds + 1), desc="clips", file=sys.stderr, disable=None):
-        for seconds in lengths:
+    for number in range(rounds + 1 if running and lengths else 0):
+        of_round = sorted(lengths)[:1] if number == 0 else lengths
+        for seconds in of_round:
             if seconds >= _LONG and number % 3 != 1:
                 continue
             path = write_clip(folder, seconds)
+            tell(f"clips of {seconds:g} s, {f'round {number} of {rounds}' if number else 'to warm up'}")
             for name, worker in list(running.items()):
                 try:
                     timing = _time(worker, path, seconds)
                 except EdgeWhisperError:
                     del running[name]
                     continue
-                if number:  # the first one warms up
+                if number:
                     timings[name].setdefault(seconds, []).append(timing)
     return {
         name: tuple(_clip(seconds, found) for seconds, found in of.items()) for name, of in timings.items()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgewhisper.errors import MissingDependencyError
 
+from .agreement import Ratio, format_agreement, ratios
 from .run import Accuracy, Clip, Machine, Model, Run, Spread, Variant
 
 Verdict = Literal["same", "regression", "improvement"]
@@ -84,12 +85,16 @@ class Comparison:
         variants: in the order of the new run.
         only_old, only_new: (model, variant) that only one run has.
         warnings: why numbers may differ for another reason than the code.
+        ratios: of variants to the first one of their model, whatever the machine did meanwhile.
+        tolerance: relative difference of times that does not count.
     """
 
     variants: tuple[VariantComparison, ...]
     only_old: tuple[tuple[str, str], ...] = ()
     only_new: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    tolerance: float = Tolerance.times
 
     @property
     def has_regression(self) -> bool:
@@ -120,6 +125,8 @@ def compare(old: Run, new: Run, tolerance: Tolerance | None = None) -> Compariso
         tuple(name for name in before if name not in after),
         tuple(name for name in after if name not in before),
         tuple(_warnings(old, new, [(name, before[name], after[name]) for name in shared])),
+        ratios(old, new),
+        allowed.times,
     )
 
 
@@ -197,6 +204,8 @@ def _warnings(old: Run, new: Run, shared: Sequence[tuple[tuple[str, str], _Found
             "differences of time say nothing about the code"
         )
     for when, run in (("old", old), ("new", new)):
+        if not run.finished:
+            yield f"the {when} run was ended before it was finished; what it lacks is not compared"
         if run.throttled:
             yield f"the machine slowed down during the {when} run (throttled)"
     for (model, variant), (old_model, before), (new_model, after) in shared:
@@ -236,6 +245,8 @@ def format_comparison(comparison: Comparison) -> str:
     parts = [f"warning: {warning}" for warning in comparison.warnings]
     if rows:
         parts.append(tabulate(rows, headers, disable_numparse=True, colalign=alignment))
+    if agreement := format_agreement(comparison.ratios, comparison.tolerance):
+        parts.append(agreement)
     if not comparison.variants:
         parts.append("no variant is in both runs")
     parts += [line for variant in comparison.variants if (line := _failure(variant))]

@@ -45,9 +45,13 @@ def peak_of_command(command: Sequence[str]) -> int:
     peak = 0
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        while process.poll() is None:
-            peak = max(peak, peak_of(process.pid))
-            time.sleep(_INTERVAL)
+        try:
+            while process.poll() is None:
+                peak = max(peak, peak_of(process.pid))
+                time.sleep(_INTERVAL)
+        finally:
+            process.kill()  # nothing, where it has ended
+            process.wait()
         if process.returncode != 0:
             log.seek(0)
             line = (log.read().strip().splitlines() or ["ended without a word"])[-1]

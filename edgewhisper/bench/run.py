@@ -149,6 +149,7 @@ class Variant:
         joules: that a window takes, where the machine tells.
         disk: what is installed of the model.
         same_text: share of the windows decoded with guesses that have the text of greedy decoding; a GPU may change last bits.
+        ratios: "encoder", "token" and "window" -> its time over that of the first variant with as many threads, in the same round.
         accuracy: on a corpus, where the model is trained.
         stages: against what the machine could do.
         memory_over_time: seconds since the start -> resident memory.
@@ -175,6 +176,7 @@ class Variant:
     joules: float | None = None
     disk: int | None = None
     same_text: float | None = None
+    ratios: dict[str, Spread] = field(default_factory=dict)
     accuracy: Accuracy | None = None
     stages: tuple[Stage, ...] = ()
     memory_over_time: tuple[tuple[float, int], ...] = ()
@@ -236,10 +238,11 @@ class Run:
     """One run of the benchmark.
 
     Attributes:
-        when: ISO 8601, UTC.
+        when: it began, ISO 8601, UTC.
         command: what was asked for.
         temperatures: seconds since the start -> degrees Celsius, where the machine tells.
         throttled: whether the machine said that it slowed down; None where it does not tell.
+        finished: whether it came to its end; one that was ended holds what had been measured by then.
     """
 
     when: str
@@ -250,6 +253,7 @@ class Run:
     winograd: tuple[WinogradError, ...] = ()
     temperatures: tuple[tuple[float, float], ...] = ()
     throttled: bool | None = None
+    finished: bool = True
 
 
 def write_run(run: Run, path: Path) -> None:

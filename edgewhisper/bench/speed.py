@@ -1,16 +1,14 @@
 """Encoder time and time per token of several engines, interleaved on the same weights."""
 
 import statistics
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-
-from tqdm import tqdm
 
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
+from .progress import Tell, silent
 from .run import Spread
 from .workers import Worker
 
@@ -19,9 +17,11 @@ FIRST, LAST = 20, 100
 # Tokens at once whose steps are timed.
 AT_ONCE = (1, 2, 4, 8)
 # A measurement that others disturbed is repeated this often, then the least disturbed one is taken and marked.
-ATTEMPTS = 5
+ATTEMPTS = 3
 # Idle threads of the engine before spin for some time.
 PAUSE = 0.2  # seconds
+# Rounds that time the first token and the steps too; the others have the more time for what engines are compared by.
+DETAILED = 3
 
 
 @dataclass
@@ -58,66 +58,125 @@ class Speed:
 
     def token_ms(self) -> Spread:
         """Milliseconds per token between FIRST and LAST."""
-        pairs = zip(self.short.kept, self.long.kept, strict=True)
-        times = [1e3 * (long.seconds - short.seconds) / (LAST - FIRST) for short, long in pairs]
-        return Spread.of(times, max(self.short.disturbed, self.long.disturbed))
+        return Spread.of(self._tokens(), max(self.short.disturbed, self.long.disturbed))
 
     def encoder_ms(self) -> Spread:
         """Milliseconds of encoding, with the cross-attention keys and values.
 
         Where the first decoder step computes them, they are what it takes longer than a later one.
         """
-        cross = 0.0
-        if first := self.first_step.spread_ms():
-            cross = max(0.0, first.median - self.token_ms().median)
-        times = [1e3 * timing.seconds + cross for timing in self.encode.kept]
-        return Spread.of(times, self.encode.disturbed)
+        return Spread.of(self._encodings(), self.encode.disturbed)
 
     def window_ms(self) -> Spread:
         """Milliseconds of a window with LAST tokens: encoder and decoder."""
+        return Spread.of(self._windows(), max(self.encode.disturbed, self.long.disturbed))
+
+    def ratios(self, first: "Speed") -> dict[str, Spread]:
+        """Encoder, token and window over another engine's, each of the same round, which had the same machine."""
+        pairs = {
+            "encoder": zip(self._encodings(), first._encodings(), strict=True),
+            "token": zip(self._tokens(), first._tokens(), strict=True),
+            "window": zip(self._windows(), first._windows(), strict=True),
+        }
+        found = {name: [own / other for own, other in pair if other > 0] for name, pair in pairs.items()}
+        return {name: Spread.of(ratios) for name, ratios in found.items() if ratios}
+
+    def _encodings(self) -> list[float]:
+        cross = 0.0
+        if first := self.first_step.spread_ms():
+            cross = max(0.0, first.median - statistics.median(self._tokens()))
+        return [1e3 * timing.seconds + cross for timing in self.encode.kept]
+
+    def _tokens(self) -> list[float]:
+        pairs = zip(self.short.kept, self.long.kept, strict=True)
+        return [1e3 * (long.seconds - short.seconds) / (LAST - FIRST) for short, long in pairs]
+
+    def _windows(self) -> list[float]:
         pairs = zip(self.encode.kept, self.long.kept, strict=True)
-        times = [1e3 * (encode.seconds + long.seconds) for encode, long in pairs]
-        return Spread.of(times, max(self.encode.disturbed, self.long.disturbed))
+        return [1e3 * (encode.seconds + long.seconds) for encode, long in pairs]
 
     def cpu(self) -> float:
         """Processor time over wall time while decoding, median."""
         return statistics.median(timing.cpu for timing in self.long.kept)
 
 
-def compare(workers: Mapping[str, Worker], rounds: int) -> tuple[dict[str, Speed], dict[str, str]]:
-    """Measure all engines in turn, `rounds` times after one warm-up; those that fail are returned with the reason."""
+def compare(
+    workers: Mapping[str, Worker],
+    rounds: int,
+    seconds: float = 0.0,
+    tell: Tell = silent,
+    kept: Callable[[Mapping[str, Speed]], None] = lambda speeds: None,
+) -> tuple[dict[str, Speed], dict[str, str]]:
+    """Measure all engines in turn after a warm-up, every second round backwards: what drifts meets all of them alike.
+
+    Args:
+        workers: the engines.
+        rounds: as many at least.
+        seconds: for which rounds go on, as far as another one fits.
+        tell: what is measured.
+        kept: gets what was measured so far after each round.
+
+    Returns:
+        What was measured, and of engines that failed the reason.
+    """
     speeds = {name: Speed() for name in workers}
     failed: dict[str, str] = {}
-    for round_number in tqdm(range(rounds + 1), desc="rounds", file=sys.stderr, disable=None):
-        for name in [*speeds]:
+
+    def measure(names: list[str], when: str, *, warm: bool = False, detailed: bool = False) -> None:
+        for name in names:
+            tell(f"{when}: {name}")
+            time.sleep(PAUSE)
             try:
-                _measure(workers[name], Speed() if round_number == 0 else speeds[name])
+                if warm:
+                    _warm_up(workers[name])
+                else:
+                    _measure(workers[name], speeds[name], detailed=detailed)
             except EdgeWhisperError as error:
                 failed[name] = str(error)
                 del speeds[name]
+
+    measure([*speeds], "warm-up", warm=True)
+    number, longest, started = 0, 0.0, time.monotonic()
+    while speeds and (number < rounds or time.monotonic() - started + longest <= seconds):
+        begun = time.monotonic()
+        number += 1
+        when = f"round {number} of {rounds}"
+        if seconds:
+            when = f"round {number}, {begun - started:.0f} of {seconds:.0f} s"
+        measure([*speeds] if number % 2 else [*speeds][::-1], when, detailed=number <= DETAILED)
+        if number > min(
+            DETAILED, rounds - 1
+        ):  # the detailed rounds say nothing about how long another one takes
+            longest = max(longest, time.monotonic() - begun)
+        kept(speeds)
     return speeds, failed
 
 
-def _measure(worker: Worker, speed: Speed) -> None:
-    stages: list[tuple[Timings, dict[str, object]]] = [
-        (speed.first_token, {"stage": "first token"}),
-        (speed.encode, {"stage": "encode"}),
-        (speed.first_step, {"stage": "first step"}),
-        (speed.short, {"stage": "decode", "tokens": FIRST}),
-        (speed.long, {"stage": "decode", "tokens": LAST}),
-    ]
-    stages += [
-        (speed.steps.setdefault(count, Timings()), {"stage": "step", "tokens": count}) for count in AT_ONCE
-    ]
-    for timings, command in stages:
-        _time(worker, timings, command)
+def _warm_up(worker: Worker) -> None:
+    """Whatever others do."""
+    worker.ask(stage="encode")
+    worker.ask(stage="decode", tokens=LAST)
+
+
+def _measure(worker: Worker, speed: Speed, *, detailed: bool) -> None:
+    _time(worker, speed.encode, {"stage": "encode"})
+    if detailed:
+        _time(worker, speed.first_step, {"stage": "first step"})
+    _time(worker, speed.short, {"stage": "decode", "tokens": FIRST})
+    _time(worker, speed.long, {"stage": "decode", "tokens": LAST})
+    if detailed:
+        _time(worker, speed.first_token, {"stage": "first token"})
+        for count in AT_ONCE:
+            timings = speed.steps.setdefault(count, Timings())
+            _time(worker, timings, {"stage": "step", "tokens": count})
 
 
 def _time(worker: Worker, timings: Timings, command: Mapping[str, object]) -> None:
     """The first timing that counts, else the least disturbed of all attempts."""
     attempts: list[Timing] = []
     while len(attempts) < ATTEMPTS:
-        time.sleep(PAUSE)
+        if attempts:
+            time.sleep(PAUSE)
         timing = worker.ask(**command)
         if timing is None:
             return

@@ -23,6 +23,7 @@ from .engines.ours import artifact_folder, parse_form
 from .gpu import gpu_name
 from .machine import this_machine
 from .measure import Wanted, measure, write_checkpoint
+from .progress import Tell, silent
 from .roofline import Limits, measure_limits, stages
 from .run import Gain, Model, Run, Variant
 from .speculation import SpeculationBench
@@ -50,8 +51,7 @@ class Plan:
         peers: engines of `PEERS`.
         peers_python: interpreter that has their packages.
         threads: of one graph; several are measured one after the other.
-        rounds: of timings.
-        wanted: what is measured.
+        wanted: what is measured, and for how long.
         work: keeps checkpoints and conversions; None: a temporary folder.
         sustained: minutes for which the first variant goes on, to see whether it becomes slower.
     """
@@ -62,7 +62,6 @@ class Plan:
     peers: tuple[str, ...] = ()
     peers_python: str = sys.executable
     threads: tuple[int, ...] = (2,)
-    rounds: int = 5
     wanted: Wanted = field(default_factory=Wanted)
     work: Path | None = None
     sustained: float = 0.0
@@ -109,42 +108,71 @@ def check_plan(plan: Plan) -> None:
         load_manifest(artifact)
 
 
-def run_plan(plan: Plan, command: str, told: Callable[[Model], None] = lambda model: None) -> Run:
-    """Measure everything; `told` gets each model as soon as it is measured.
+def run_plan(
+    plan: Plan,
+    command: str,
+    told: Callable[[Model], None] = lambda model: None,
+    tell: Tell = silent,
+    keep: Callable[[Run], None] = lambda run: None,
+) -> Run:
+    """Measure everything.
+
+    Args:
+        plan: what.
+        command: what was asked for.
+        told: gets each model as soon as it is measured.
+        tell: what is done.
+        keep: gets the run so far, not finished, whenever there is something new in it.
 
     Raises:
         UsageError: as `check_plan`.
         EdgeWhisperError: there is no such shape.
     """
     check_plan(plan)
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    machine = this_machine()
     models: list[Model] = []
     slow: list[bool | None] = []
     started = time.monotonic()
     temperatures = _temperature_since(started)
+
+    def run(*unfinished: Model) -> Run:
+        return Run(
+            when, machine, (*models, *unfinished), {"edgewhisper": __version__}, command,
+            temperatures=tuple(temperatures), throttled=next((x for x in slow if x), slow[-1] if slow else None),
+            finished=False,
+        )  # fmt: skip
+
+    def measured(model: Model) -> None:
+        models.append(model)
+        slow.append(throttled())
+        keep(run())
+        told(model)
+
     with _work_folder(plan.work) as work:
-        limits = {threads: measure_limits(threads) for threads in plan.threads} if plan.wanted.speed else {}
+        limits: dict[int, Limits] = {}
+        for threads in plan.threads * plan.wanted.speed:
+            tell(f"what this machine can do at most with {threads} thread{'s' * (threads > 1)}")
+            limits[threads] = measure_limits(threads)
         for name in plan.models:
+            tell(f"{name}: writing random weights")
             write_checkpoint(name, work / name)
             contestants = [Contestant(f"{OURS}-{variant}", sys.executable) for variant in plan.variants]
             contestants += [Contestant(peer, plan.peers_python) for peer in plan.peers]
-            models.append(_model(name, contestants, work / name, plan, limits))
-            slow.append(throttled())
-            told(models[-1])
+            measured(
+                _model(name, contestants, work / name, plan, limits, tell, lambda model: keep(run(model)))
+            )
         for artifact in plan.artifacts:
             folder = _folder_of(work, artifact)
             folder.mkdir(parents=True, exist_ok=True)
             contestants = [Contestant(f"{OURS}-{artifact.resolve()}", sys.executable)]
-            models.append(_model(artifact.resolve().name, contestants, folder, plan, limits))
-            slow.append(throttled())
-            told(models[-1])
+            name = artifact.resolve().name
+            measured(_model(name, contestants, folder, plan, limits, tell, lambda model: keep(run(model))))
         if plan.sustained:
+            tell(f"{models[0].name}: {plan.sustained:g} minutes without a pause")
             temperatures += _sustain(models, plan, work, started)
     temperatures += _temperature_since(started)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Run(
-        now, this_machine(), tuple(models), {"edgewhisper": __version__}, command,
-        temperatures=tuple(temperatures), throttled=next((x for x in slow if x), slow[-1] if slow else None),
-    )  # fmt: skip
+    return replace(run(), finished=True)
 
 
 def _folder_of(work: Path, artifact: Path) -> Path:
@@ -166,21 +194,54 @@ def _work_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def _model(
-    name: str, contestants: Sequence[Contestant], work: Path, plan: Plan, limits: dict[int, Limits]
+    name: str,
+    contestants: Sequence[Contestant],
+    work: Path,
+    plan: Plan,
+    limits: dict[int, Limits],
+    tell: Tell,
+    keep: Callable[[Model], None],
 ) -> Model:
-    variants: list[Variant] = []
-    for threads in plan.threads:
-        setting = _setting(work, threads, contestants[0].name.removeprefix(f"{OURS}-"))
-        for found in measure(contestants, setting, plan.rounds, plan.wanted):
-            variant = _with_stages(found, work, limits.get(threads))
-            one_of_many = f" ({threads} thread{'s' * (threads > 1)})" if len(plan.threads) > 1 else ""
-            variants.append(replace(variant, name=_shown(found.name, work) + one_of_many))
+    setting = _setting(work, plan.threads[0], contestants[0].name.removeprefix(f"{OURS}-"))
     random = (work / "checkpoint").exists()
     form = contestants[0].name.removeprefix(f"{OURS}-")
     if Path(form).is_absolute():
         random = load_manifest(Path(form)).model.random_weights
-    seconds = setting.frames * _FRAME
-    return Model(name, random, LAST, tuple(variants), _gains(contestants, work, plan), seconds)
+    model = Model(name, random, LAST, (), window=setting.frames * _FRAME)
+    for threads in plan.threads:
+        model = _with_threads(
+            model, contestants, replace(setting, threads=threads), plan, limits.get(threads), tell, keep
+        )
+    return replace(model, gains=_gains(contestants, work, plan, lambda line: tell(f"{name}: {line}")))
+
+
+def _with_threads(
+    model: Model,
+    contestants: Sequence[Contestant],
+    setting: Setting,
+    plan: Plan,
+    limits: Limits | None,
+    tell: Tell,
+    keep: Callable[[Model], None],
+) -> Model:
+    """The same with all variants, run with so many threads."""
+    threads = setting.threads
+    one_of_many = f" ({threads} thread{'s' * (threads > 1)})" if len(plan.threads) > 1 else ""
+
+    def with_found(found: Sequence[Variant]) -> Model:
+        variants = [_with_stages(variant, setting.work, limits) for variant in found]
+        shown = [replace(each, name=_shown(each.name, setting.work) + one_of_many) for each in variants]
+        return replace(model, variants=(*model.variants, *shown))
+
+    return with_found(
+        measure(
+            contestants,
+            setting,
+            plan.wanted,
+            lambda line: tell(f"{model.name}{one_of_many}: {_without_paths(line, contestants, setting.work)}"),
+            lambda found: keep(with_found(found)),
+        )
+    )
 
 
 def _setting(work: Path, threads: int, form: str) -> Setting:
@@ -198,6 +259,12 @@ def _shown(name: str, work: Path) -> str:
     return Path(path).name if Path(path).is_absolute() else name
 
 
+def _without_paths(line: str, contestants: Sequence[Contestant], work: Path) -> str:
+    for contestant in contestants:
+        line = line.replace(contestant.name, _shown(contestant.name, work))
+    return line
+
+
 def _with_stages(variant: Variant, work: Path, limits: Limits | None) -> Variant:
     form = variant.name.removeprefix(f"{OURS}-")
     if limits is None or variant.engine != OURS or variant.failure or "@" in form or variant.on_gpu:
@@ -206,7 +273,9 @@ def _with_stages(variant: Variant, work: Path, limits: Limits | None) -> Variant
     return replace(variant, stages=stages(manifest, variant, limits, _PAST))
 
 
-def _gains(contestants: Sequence[Contestant], work: Path, plan: Plan) -> tuple[Gain, ...]:
+def _gains(
+    contestants: Sequence[Contestant], work: Path, plan: Plan, tell: Tell = silent
+) -> tuple[Gain, ...]:
     """Of the first variant that guesses and can be run, at several acceptance rates."""
     guessing = [
         x.name.removeprefix(f"{OURS}-") for x in contestants if x.name.startswith(OURS) and "@" in x.name
@@ -215,7 +284,10 @@ def _gains(contestants: Sequence[Contestant], work: Path, plan: Plan) -> tuple[G
         folder, provider = artifact_folder(work, form), parse_form(form).provider
         try:
             bench = SpeculationBench(folder, plan.threads[-1], provider)
-            found = [bench.run(rate, LAST, min(plan.rounds, 3)) for rate in ACCEPTANCES]
+            found = []
+            for rate in ACCEPTANCES:
+                tell(f"what speculation gains at an acceptance of {rate:g}")
+                found.append(bench.run(rate, LAST, min(plan.wanted.rounds, 3)))
         except Exception as error:  # ONNX Runtime's have no common base; what was measured before is kept
             line = next(iter(str(error).splitlines()), type(error).__name__)
             print(f"{form}: its gains by acceptance are not measured ({line})", file=sys.stderr)
@@ -247,16 +319,14 @@ def _sustain(models: list[Model], plan: Plan, work: Path, started: float) -> lis
     memory: list[tuple[float, int]] = []
     # What was seen until it failed stays.
     with suppress(EdgeWhisperError):
-        worker = Worker(
-            Contestant(f"{OURS}-{form}", sys.executable), _setting(folder, plan.threads[-1], form)
-        )
-        begun = time.monotonic()  # loading is no load
-        while time.monotonic() - begun < 60 * plan.sustained:
-            worker.ask(stage="encode")
-            worker.ask(stage="decode", tokens=LAST)
-            memory.append((round(time.monotonic() - begun, 2), worker.resident()))
-            temperatures += _temperature_since(started)
-        worker.close()
+        contestant = Contestant(f"{OURS}-{form}", sys.executable)
+        with Worker(contestant, _setting(folder, plan.threads[-1], form)) as worker:
+            begun = time.monotonic()  # loading is no load
+            while time.monotonic() - begun < 60 * plan.sustained:
+                worker.ask(stage="encode")
+                worker.ask(stage="decode", tokens=LAST)
+                memory.append((round(time.monotonic() - begun, 2), worker.resident()))
+                temperatures += _temperature_since(started)
     first = replace(model.variants[0], memory_over_time=tuple(memory))
     models[0] = replace(model, variants=(first, *model.variants[1:]))
     return temperatures

@@ -4,6 +4,7 @@ from tabulate import tabulate
 
 from edgewhisper.runtime.contention import TOLERATED
 
+from .agreement import ratio
 from .run import Model, Spread, Variant
 
 _HEADERS = [
@@ -53,12 +54,12 @@ def _row(variant: Variant, first: Variant) -> list[str]:
         _number(variant.load, 2),
         _number(variant.first_token_ms, 0),
         _number(variant.encoder_ms, 1),
-        _ratio(variant.encoder_ms, first.encoder_ms),
+        _ratio(variant, first, "encoder"),
         _number(variant.token_ms, 2),
-        _ratio(variant.token_ms, first.token_ms),
+        _ratio(variant, first, "token"),
         f"{several.median / one.median:.2f}x" if several and one else "",
         _number(variant.window_ms, 0),
-        _ratio(variant.window_ms, first.window_ms),
+        _ratio(variant, first, "window"),
         _megabytes(variant.peak),
     ]
 
@@ -103,5 +104,6 @@ def _number(spread: Spread | None, digits: int) -> str:
     return "-" if spread is None else f"{spread.median:.{digits}f}"
 
 
-def _ratio(spread: Spread | None, first: Spread | None) -> str:
-    return "" if spread is None or first is None else f"{spread.median / first.median:.2f}"
+def _ratio(variant: Variant, first: Variant, of: str) -> str:
+    found = ratio(variant, first, of)
+    return "" if found is None else f"{found:.2f}"

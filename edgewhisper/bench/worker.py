@@ -4,7 +4,9 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -37,6 +39,8 @@ def _run() -> None:
     warnings.simplefilter("ignore")
     if sys.argv[1] == "convert":
         _, name, work = sys.argv[1:]
+        if os.getsid(0) == os.getpid():  # what it starts is in its session alone
+            threading.Thread(target=_end_with_parent, daemon=True).start()
         kind = engine_kind(name)
         kind.engine.convert(Path(work), kind.precision)
         return
@@ -57,6 +61,12 @@ def _run() -> None:
             answers,
             {"timing": None if timing is None else dataclasses.asdict(timing), "same_text": same_text},
         )
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held at the end
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def _keep_awake(engine: Engine, log_mel: np.ndarray[Any, Any]) -> None:

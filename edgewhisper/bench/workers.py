@@ -8,15 +8,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from edgewhisper.errors import EdgeWhisperError
 from edgewhisper.runtime.contention import Timing
 
 from .memory import peak_of, resident_of
+from .progress import Tell, silent
 
 _LAST_PATIENCE = 20.0
 """Seconds for an engine to end."""
@@ -62,25 +63,35 @@ class Contestant:
         """
         command = [self.python, "-m", _MODULE, "convert", self.name, str(setting.work)]
         pipe = subprocess.PIPE
+        ended, lifeline = os.pipe()
         try:
-            # A session of its own, so that what it starts ends with it.
-            process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+            # A session of its own, so that what it starts ends with it. When this process ends, however it does, it reads that.
+            process = subprocess.Popen(
+                command, stdin=ended, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            )
         except OSError as error:
+            os.close(lifeline)
             raise EdgeWhisperError(f"{self.python}: cannot be run ({error.strerror})") from None
+        finally:
+            os.close(ended)
         try:
             _, written = process.communicate(timeout=setting.conversion_patience)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             raise EdgeWhisperError(
                 f"converting took longer than {setting.conversion_patience:.0f} s"
             ) from None
+        finally:
+            os.close(lifeline)
         if process.returncode != 0:
             raise EdgeWhisperError(_last_line(written))
 
 
 class Worker:
-    """A running engine.
+    """A running engine; a context manager, after which it has ended.
 
     Attributes:
         versions: of the engine's packages.
@@ -109,9 +120,22 @@ class Worker:
         except OSError as error:
             self._log.close()
             raise EdgeWhisperError(f"{contestant.python}: cannot be run ({error.strerror})") from None
-        self.versions: dict[str, str] = self._receive()["versions"]
+        try:
+            self.versions: dict[str, str] = self._receive()["versions"]
+        except BaseException:
+            self.kill()
+            raise
         self.load_seconds = time.perf_counter() - started
         self.same_text: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.kill()
 
     @property
     def process(self) -> int:
@@ -149,14 +173,18 @@ class Worker:
             self._process.wait()
         self._log.close()
 
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing; nothing happens where it has ended."""
+        self._process.kill()
+        self.close()
+
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         if self._process.stdout.closed:
             raise EdgeWhisperError("has ended before")
         ready, _, _ = select.select([self._process.stdout], [], [], self._patience)
         if not ready:
-            self._process.kill()
-            self.close()
+            self.kill()
             raise EdgeWhisperError(f"no answer within {self._patience:.0f} s")
         line = self._process.stdout.readline()
         try:
@@ -164,8 +192,7 @@ class Worker:
                 answer: dict[str, Any] = json.loads(line)
                 return answer
         except ValueError:
-            self._process.kill()
-            self.close()
+            self.kill()
             raise EdgeWhisperError(f"wrote something else than an answer: {line.strip():.80}") from None
         self._process.communicate()
         self._log.seek(0)
@@ -176,10 +203,11 @@ class Worker:
         raise EdgeWhisperError(_last_line(written))
 
 
-def convert_all(contestants: Sequence[Contestant], setting: Setting) -> dict[str, str]:
+def convert_all(contestants: Sequence[Contestant], setting: Setting, tell: Tell = silent) -> dict[str, str]:
     """Convert for every engine; those that fail are returned with the reason."""
     failed = {}
-    for contestant in contestants:
+    for number, contestant in enumerate(contestants, 1):
+        tell(f"converting for {contestant.name} ({number} of {len(contestants)})")
         try:
             contestant.convert(setting)
         except EdgeWhisperError as error:
@@ -187,17 +215,21 @@ def convert_all(contestants: Sequence[Contestant], setting: Setting) -> dict[str
     return failed
 
 
-def start_workers(
-    contestants: Sequence[Contestant], setting: Setting
-) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Start every engine; those that fail are returned with the reason."""
-    workers, failed = {}, {}
-    for contestant in contestants:
-        try:
-            workers[contestant.name] = Worker(contestant, setting)
-        except EdgeWhisperError as error:
-            failed[contestant.name] = str(error)
-    return workers, failed
+@contextlib.contextmanager
+def started_workers(
+    contestants: Sequence[Contestant], setting: Setting, tell: Tell = silent
+) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
+    """Start every engine; those that fail are given with the reason. All have ended after it, at once where something is raised."""
+    workers: dict[str, Worker] = {}
+    failed: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for contestant in contestants:
+            tell(f"starting {contestant.name}")
+            try:
+                workers[contestant.name] = stack.enter_context(Worker(contestant, setting))
+            except EdgeWhisperError as error:
+                failed[contestant.name] = str(error)
+        yield workers, failed
 
 
 def _last_line(written: str) -> str:

@@ -1,7 +1,10 @@
 """`edgewhisper bench`: speed and memory on this machine."""
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +15,7 @@ from edgewhisper.errors import MissingDependencyError, OutputError, UsageError
 from .parameters import FolderPath
 
 if TYPE_CHECKING:
+    from edgewhisper.bench.run import Run
     from edgewhisper.bench.suite import Plan
 
 Number = TypeVar("Number", int, float)
@@ -45,7 +49,18 @@ Number = TypeVar("Number", int, float)
 )
 @click.option("--threads", default="2", show_default=True, metavar="LIST", help="Of one graph, such as 1,2.")
 @click.option(
-    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of timings, all variants in turn."
+    "--rounds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Of timings, all variants in turn; at least.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="MINUTES",
+    help="Go on with rounds for so long for each model and number of threads.",
 )
 @click.option(
     "--clips",
@@ -60,6 +75,11 @@ Number = TypeVar("Number", int, float)
     default=True,
     help="Measure memory and load times, in fresh processes.",
     show_default=True,
+)
+@click.option(
+    "--winograd-error",
+    is_flag=True,
+    help="Errors of fast convolutions against their points too; takes some seconds. --ladder has it.",
 )
 @click.option("--accuracy", is_flag=True, help="Error rates of the bundled model in every variant too.")
 @click.option(
@@ -77,7 +97,7 @@ Number = TypeVar("Number", int, float)
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the run there, for 'edgewhisper report'.",
+    help="Write the run there, for 'edgewhisper report'; what is measured so far while it goes on.",
 )
 @click.option(
     "--compare",
@@ -98,9 +118,11 @@ def bench(
     peers_python: str | None,
     threads: str,
     rounds: int,
+    minutes: float,
     clips: str,
     speed: bool,
     memory: bool,
+    winograd_error: bool,
     accuracy: bool,
     sustained: float,
     work: Path | None,
@@ -124,11 +146,13 @@ def bench(
         from edgewhisper.bench.comparison import format_comparison
         from edgewhisper.bench.engines.ours import FORMS
         from edgewhisper.bench.measure import Wanted
+        from edgewhisper.bench.progress import Progress
         from edgewhisper.bench.run import read_run, write_run
         from edgewhisper.bench.suite import DEFAULT, Plan, check_plan, pytorch, run_plan
         from edgewhisper.bench.suite import ladder as all_forms
         from edgewhisper.bench.suite import peers as all_peers
         from edgewhisper.bench.table import format_model
+        from edgewhisper.bench.winograd import winograd_errors
     except ImportError as error:
         raise MissingDependencyError(
             f"the benchmark needs the package '{error.name}'; run 'pip install edgewhisper[build,cpu,eval,vocab]'"
@@ -146,8 +170,13 @@ def bench(
         peers=others,
         peers_python=peers_python or sys.executable,
         threads=tuple(_numbers(threads, "--threads", int)),
-        rounds=rounds,
-        wanted=Wanted(speed, memory, () if clips == "none" else tuple(_numbers(clips, "--clips", float))),
+        wanted=Wanted(
+            speed,
+            memory,
+            () if clips == "none" else tuple(_numbers(clips, "--clips", float)),
+            rounds,
+            60 * minutes,
+        ),
         work=work,
         sustained=sustained,
     )
@@ -163,14 +192,77 @@ def bench(
                 f"--accuracy needs the package '{error.name}'; run 'pip install edgewhisper[eval,vocab]'"
             ) from None
         normaliser("en")
-    run = run_plan(plan, _described(plan), lambda model: print(f"{format_model(model)}\n", flush=True))
-    if accuracy:
-        if output is not None:  # what took hours is kept, whatever comes
-            write_run(run, output)
-        run = with_accuracy(run, [form for form in forms if form in FORMS])
+    progress = Progress()
+
+    def measure_all() -> "Run":
+        run = run_plan(
+            plan,
+            _described(plan),
+            lambda model: print(f"{format_model(model)}\n", flush=True),
+            progress.tell,
+            kept.keep,
+        )
+        if winograd_error or ladder:
+            progress.tell("errors of fast convolutions")
+            run = replace(run, winograd=winograd_errors())
+            kept.keep(replace(run, finished=False))
+        if accuracy:
+            run = with_accuracy(run, [form for form in forms if form in FORMS], progress.tell)
+        return run
+
+    kept = _Kept(output)
+    try:
+        with _ended_by_sigterm():
+            run = measure_all()
+    except KeyboardInterrupt:
+        print(f"edgewhisper: ended; {kept.where()}", file=sys.stderr)
+        raise click.Abort from None
+    finally:
+        progress.end()
     if output is not None:
         write_run(run, output)
         print(f"written to {output}; 'edgewhisper report {output} -o report.html' shows it", file=sys.stderr)
+
+
+class _Kept:
+    """The run so far in its file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._written = False
+
+    def keep(self, run: "Run") -> None:
+        """Write it, if there is a file for it."""
+        from edgewhisper.bench.run import write_run
+
+        if self._path is not None:
+            write_run(run, self._path)
+            self._written = True
+
+    def where(self) -> str:
+        """Where to find what was measured."""
+        if self._path is None:
+            return "nothing is kept, as no -o FILE was given"
+        if not self._written:
+            return f"nothing was measured, and nothing written to {self._path}"
+        return (
+            f"what was measured is in {self._path}; 'edgewhisper report {self._path} -o report.html' shows it"
+        )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what is done as Ctrl-C does, so that no process is left behind."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _described(plan: "Plan") -> str:
@@ -178,13 +270,15 @@ def _described(plan: "Plan") -> str:
     names = [f"--model {name}" for name in plan.models] or [path.resolve().name for path in plan.artifacts]
     peers = [f"--peer {name}" for name in plan.peers]
     threads = ",".join(map(str, plan.threads))
+    minutes = [f"--minutes {plan.wanted.seconds / 60:g}"] if plan.wanted.seconds else []
     return " ".join(
         [
             "bench",
             *names,
             f"--variants {','.join(plan.variants)}",
             *peers,
-            f"--threads {threads} --rounds {plan.rounds}",
+            f"--threads {threads} --rounds {plan.wanted.rounds}",
+            *minutes,
         ]
     )
 

@@ -39,7 +39,10 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
         tasks = {name: _task(name, folder, told) for name in names}
         failed = {name: reason for name, task in tasks.items() if (reason := _why_not(task))}
         working = [task for name, task in tasks.items() if name not in failed]
-        found = evaluate(working, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1))
+        found = evaluate(
+            working, open_corpus(BUNDLED_RECORDINGS), folder / "results", local_engine(1),
+            progress=lambda name, done, total: told(f"accuracy of {name}, {done} of {total} recordings"),
+        )  # fmt: skip
         measured = {
             item.name: replace(
                 _variant(item.name),

@@ -87,6 +87,9 @@ def warnings_about(runs: Sequence[Run]) -> Iterator[str]:
             "Compare times only within a machine; each speed-up is against a variant of the same one."
         )
     for number, run in enumerate(runs, 1):
+        if not run.finished:
+            which = f"Run {number}" if len(runs) > 1 else "The run"
+            yield f"{which} was ended before it was finished; it holds what had been measured by then."
         if run.throttled:
             which = f"during run {number}" if len(runs) > 1 else "while it measured"
             yield f"The machine slowed down {which} (throttled); times are longer than they should be."
