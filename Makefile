@@ -28,11 +28,13 @@ VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,fp32
 ENGINES   ?= transformers openai-whisper onnx-asr optimum-int8 faster-whisper faster-whisper-int8 whisper.cpp-q8_0 whisper.cpp-q5_1 sherpa-onnx-int8
 # Of the Debian package; one that was built again is an upgrade with a higher one.
 REVISION  ?= 0
+# Processes of `make demo-draft` and `make demo-student`.
+JOBS      ?= 2
 # What guesses tokens: heads, shared:1, ngram:FILE, or a folder of `edgewhisper distill`.
 DRAFT     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo artifacts pi-bundle test test-all test-arm64 check format bench demo-model demo-draft clean
+.PHONY: help setup demo artifacts pi-bundle test test-all test-arm64 check format bench demo-model demo-draft demo-student clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,10 +83,17 @@ bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed, memory and acc
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped
 	$(BIN)/python -m edgewhisper.distill.demo --work-dir $(TRAINING)/demo
 
-demo-draft: $(VENV)/dev-installed ## Train the bundled model's drafts anew (about 45 minutes; needs espeak-ng); goes on where it was stopped
-	$(BIN)/python -m edgewhisper.distill.speech -o $(TRAINING)/speech --shards 16
-	$(BIN)/edgewhisper distill demo --kind heads --data $(TRAINING)/speech -o edgewhisper/models/demo/heads --work-dir $(TRAINING)/heads --steps 3000
-	$(BIN)/edgewhisper distill demo --kind shared --data $(TRAINING)/speech -o edgewhisper/models/demo/draft --work-dir $(TRAINING)/draft --steps 2500
+# What the bundled drafts and the student learn from: speech that the bundled model was not trained on.
+$(TRAINING)/speech.done: $(VENV)/dev-installed
+	$(BIN)/python -m edgewhisper.distill.speech -o $(TRAINING)/speech --shards 112 --jobs $(JOBS)
+	@touch $@
+
+demo-draft: $(TRAINING)/speech.done ## Train the bundled model's drafts anew (a quarter of an hour with a GPU and JOBS=16; needs espeak-ng)
+	$(BIN)/edgewhisper distill demo --kind heads --data $(TRAINING)/speech -o edgewhisper/models/demo/heads --work-dir $(TRAINING)/heads --steps 10000 --batch 128 --jobs $(JOBS)
+	$(BIN)/edgewhisper distill demo --kind shared --data $(TRAINING)/speech --most 5160 -o edgewhisper/models/demo/draft --work-dir $(TRAINING)/draft --steps 2500 --jobs $(JOBS)
+
+demo-student: $(TRAINING)/speech.done ## Train the bundled student anew (a quarter of an hour with a GPU and JOBS=16; needs espeak-ng)
+	$(BIN)/edgewhisper distill demo --kind student --layers 2 --data $(TRAINING)/speech -o edgewhisper/models/demo/student --work-dir $(TRAINING)/student --steps 15000 --batch 128 --jobs $(JOBS)
 
 clean: ## Remove what the other targets made, but not the training
 	rm -rf $(VENV) $(PEERS) $(OPENVINO) $(ARTIFACTS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

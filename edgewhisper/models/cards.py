@@ -17,8 +17,11 @@ from .generation import ENGLISH_ONLY_VOCABULARY
 from .json_file import read_json_object
 from .transformers_folder import read_dimensions
 
-DEMO = "demo"
+DEMO, DEMO_STUDENT = "demo", "demo-student"
 DEMO_FOLDER = Path(__file__).parent / "demo"
+BUNDLED = {DEMO: DEMO_FOLDER, DEMO_STUDENT: DEMO_FOLDER / "student"}
+"""The models that come with the package, and where they are."""
+
 _DEMO_LANGUAGES = 2  # English and German
 
 _MULTILINGUAL_VOCABULARY = 51_865
@@ -40,7 +43,7 @@ class ModelCard:
 
     Attributes:
         name: the short name.
-        hub_id: where it is downloaded from; None for the bundled model.
+        hub_id: where it is downloaded from; None for a bundled model.
         dimensions: the model's shape.
         languages: how many it transcribes; 1 for a model trained on English only.
         licence: of the weights.
@@ -133,11 +136,12 @@ def _v3(decoder_layers: int) -> ModelDimensions:
 
 
 def _bundled() -> tuple[ModelCard, ...]:
-    path = DEMO_FOLDER / "config.json"
-    if not path.is_file():
-        return ()
-    dimensions = read_dimensions(read_json_object(path), path)
-    return (ModelCard(DEMO, None, dimensions, _DEMO_LANGUAGES, "MIT"),)
+    configurations = {name: folder / "config.json" for name, folder in BUNDLED.items()}
+    return tuple(
+        ModelCard(name, None, read_dimensions(read_json_object(path), path), _DEMO_LANGUAGES, "MIT")
+        for name, path in configurations.items()
+        if path.is_file()
+    )
 
 
 CARDS: tuple[ModelCard, ...] = (

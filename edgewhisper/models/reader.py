@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgewhisper.errors import CheckpointError
 
-from .cards import CARDS, DEMO, DEMO_FOLDER, ModelCard, find_card
+from .cards import BUNDLED, CARDS, ModelCard, find_card
 from .checkpoint import Checkpoint
 from .ggml import is_ggml, read_ggml
 from .hub import download
@@ -20,7 +20,7 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     """Read a Whisper checkpoint.
 
     Args:
-        source: a model's short name ("tiny.en"; "demo" is the bundled model), a hub id ("openai/whisper-tiny.en"), or the
+        source: a model's short name ("tiny.en"; "demo" and "demo-student" are bundled), a hub id ("openai/whisper-tiny.en"), or the
             path of a transformers folder, an OpenAI .pt file or a whisper.cpp ggml file. A short name wins over a folder
             of that name (write "./tiny.en" for the folder), a folder wins over a hub id.
 
@@ -37,8 +37,9 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
 def _read(source: str | Path) -> Checkpoint:
     name = str(source)
     card = _card_named(name) if isinstance(source, str) else None
-    if card is not None and card.name == DEMO:
-        return read_transformers_folder(DEMO_FOLDER, name=DEMO, source="bundled", licence=card.licence)
+    if card is not None and card.name in BUNDLED:
+        folder = BUNDLED[card.name]
+        return read_transformers_folder(folder, name=card.name, source="bundled", licence=card.licence)
     if card is not None and ("/" not in name or not Path(name).exists()):
         return _read_hub(card.hub_id or name, card)
     path = Path(source)

@@ -26,6 +26,7 @@ from edgewhisper.runtime.decoder import Decoder
 from edgewhisper.runtime.encoder import CrossKV, Encoder
 from edgewhisper.runtime.heads import Heads
 from edgewhisper.runtime.session import SessionSettings
+from tests.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -197,15 +198,26 @@ def test_what_was_gathered_is_not_gathered_again(
     assert (tmp_path / "again" / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
 
 
+def test_the_command_prints_where_the_draft_is(
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path, command: Command
+) -> None:
+    outcome = command(
+        "distill", small_checkpoint, "--data", speech_folder, "-o", tmp_path / "out", "--most", 3, "--jobs", 1,
+        "--steps", 2, "--batch", 2, "--device", "cpu",
+    )  # fmt: skip
+    assert (outcome.code, outcome.out) == (0, f"{tmp_path / 'out'}\n")
+    assert "step 2 of 2" in outcome.err
+    assert read_draft(tmp_path / "out", read_checkpoint(small_checkpoint)).info.kind == "heads"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_line(
-    small_checkpoint: Path, speech_folder: Path, tmp_path: Path
+    small_checkpoint: Path, speech_folder: Path, tmp_path: Path, command: Command
 ) -> None:
-    with pytest.raises(UsageError, match=r"PyTorch sees no NVIDIA GPU; .* or use --device cpu"):
-        distill(
-            small_checkpoint, "heads", 1, speech_folder, tmp_path / "out", tmp_path / "work", 1, device="cuda"
-        )
-    assert not (tmp_path / "work").exists()
+    command(
+        "distill", small_checkpoint, "--data", speech_folder, "-o", tmp_path / "out", "--device", "cuda"
+    ).assert_refused(2, "PyTorch sees no NVIDIA GPU; install a PyTorch with CUDA, or use --device cpu")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and PyTorch with CUDA")

@@ -91,6 +91,7 @@ class AdaptiveLength:
         self._skipped = 0
         self._due = costs.window
         self._said, self._usual = 0, _USUAL_TOKENS
+        self._worth = 1.0  # tokens that the time of a greedy step brings now
 
     @property
     def acceptance(self) -> float:
@@ -107,17 +108,18 @@ class AdaptiveLength:
         """How many tokens to propose now, after so many of the window."""
         self._said = said
         best = max(range(1, MOST_PROPOSED + 1), key=self._gain)
-        if self._gain(best) >= LEAST_GAIN:
+        self._worth = max(1.0, self._gain(best))
+        if self._worth >= LEAST_GAIN:
             return best
         self._skipped += 1
         pause = max(self._pause, self._due / _PROBE_SHARE)
         return 0 if self._skipped < pause else 1  # until something is proposed
 
     def goes_on(self, drafted: int, probability: float) -> bool:
-        """Whether the chance that the next token is right too outweighs what it costs."""
+        """Whether the chance that the next token is right too outweighs the tokens that its time brings otherwise."""
         costs = self._costs
         more = costs.verification(drafted + 1) - costs.verification(drafted) + costs.further
-        return probability * self.acceptance > more
+        return probability * self.acceptance > more * self._worth
 
     def learn(self, proposed: int, accepted: int) -> None:
         """Take note of a verification: tokens after the first wrong one say nothing."""

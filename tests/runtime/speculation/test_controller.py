@@ -91,6 +91,19 @@ def test_a_fixed_length_is_kept_whatever_happens() -> None:
         controller.learn(5, 0)
 
 
+def test_a_guess_must_bring_more_than_its_time_brings_otherwise() -> None:
+    """Not just more than single steps: at an acceptance of one, CHEAP's time is worth several tokens."""
+    controller = AdaptiveLength(CHEAP)
+    for _ in range(50):
+        controller.learn(4, 4)
+    length = controller.length(0)
+    worth = expected_gain(controller.acceptance, length, CHEAP)
+    assert worth > 2
+    more = CHEAP.verification(3) - CHEAP.verification(2) + CHEAP.further
+    assert controller.goes_on(2, 1.1 * worth * more / controller.acceptance)
+    assert not controller.goes_on(2, 0.9 * worth * more / controller.acceptance)
+
+
 def test_an_unsure_draft_stops_early() -> None:
     controller = AdaptiveLength(CHEAP)
     assert controller.goes_on(1, 0.9)
