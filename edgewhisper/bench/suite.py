@@ -19,7 +19,7 @@ from edgewhisper.runtime.sensors import temperature, throttled
 from edgewhisper.runtime.session import check_provider
 
 from .engines import OURS, PEERS, engine_kind
-from .engines.ours import artifact_folder, parse_form
+from .engines.ours import STUDENT, artifact_folder, parse_form
 from .gpu import gpu_name
 from .machine import this_machine
 from .measure import Wanted, measure, write_checkpoint
@@ -32,7 +32,7 @@ from .workers import Contestant, Setting, Worker
 
 DEFAULT = ("int8", "int8-low-memory", "fp32")
 LADDER = (
-    "fp32-portable", "fp32-direct", "fp32", "fp16", "int8-dynamic", "int8", "int4", "int8-pruned", "int8-heads@0.75",
+    "fp32-portable", "fp32-direct", "fp32", "fp16", "int8-dynamic", "int8", "int4", "int8-pruned", STUDENT, "int8-heads@0.75",
 )  # fmt: skip
 LADDER_ON_GPU = ("fp32-portable-cuda", "fp16-cuda", "fp16-cuda-heads@0.75")
 ACCEPTANCES = (0.0, 0.25, 0.5, 0.75, 0.85, 1.0)
@@ -238,7 +238,9 @@ def _with_threads(
             contestants,
             setting,
             plan.wanted,
-            lambda line: tell(f"{model.name}{one_of_many}: {_without_paths(line, contestants, setting.work)}"),
+            lambda line: tell(
+                f"{model.name}{one_of_many}: {_without_paths(line, contestants, setting.work)}"
+            ),
             lambda found: keep(with_found(found)),
         )
     )

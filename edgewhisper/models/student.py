@@ -48,6 +48,11 @@ class StudentInfo:
     agreement: float | None = None
 
 
+def usual_layers(checkpoint: Checkpoint) -> int:
+    """Of a student's decoder where nobody says how many: half of the main decoder's."""
+    return max(1, checkpoint.dimensions.decoder_layers // 2)
+
+
 def initial_student(checkpoint: Checkpoint, layers: int) -> Draft:
     """A student's decoder with the weights of main layers at even distances, as a draft that scores every token.
 
@@ -117,7 +122,10 @@ def write_student(checkpoint: Checkpoint, trained: Draft, folder: Path) -> None:
     student = student_checkpoint(checkpoint, trained)
     half = student.tensors["decoder.embed_tokens.weight"].dtype == np.float16
     shapes = {f"model.{name}": shape for name, shape in expected_shapes(student.dimensions).items()}
-    write_settings(folder, student.dimensions, student.token_ids, dtype="float16" if half else "float32")
+    write_settings(
+        folder, student.dimensions, student.token_ids, dtype="float16" if half else "float32",
+        random_weights=checkpoint.model.random_weights,
+    )  # fmt: skip
     write_tokenizer(folder, student.vocabulary, student.token_ids)
     write_safetensors(
         folder / WEIGHTS,

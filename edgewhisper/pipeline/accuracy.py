@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgewhisper.bench.corpora.open import open_corpus
-from edgewhisper.bench.engines.ours import parse_form
+from edgewhisper.bench.engines.ours import STUDENT, parse_form
 from edgewhisper.bench.evaluation.evaluate import evaluate
 from edgewhisper.bench.evaluation.transcribing import Task
 from edgewhisper.bench.measure import describe_form, folder_size
 from edgewhisper.bench.run import Model, Run, Variant
 from edgewhisper.bench.spreading.local import local_engine
 from edgewhisper.errors import EdgeWhisperError
-from edgewhisper.models.cards import DEMO
+from edgewhisper.models.cards import DEMO, DEMO_STUDENT
 from edgewhisper.runtime.options import DecodingOptions
 
 from .recordings import BUNDLED_RECORDINGS
@@ -27,7 +27,7 @@ def with_accuracy(run: Run, forms: Sequence[str], told: Callable[[str], None] = 
 
     Args:
         run: of random weights, which have no accuracy.
-        forms: as `engines.ours.parse_form` reads them; pruned ones are measured too.
+        forms: as `engines.ours.parse_form` reads them; pruned ones are measured too, and the bundled student as that of random weights.
         told: what is built and measured.
 
     Raises:
@@ -82,7 +82,8 @@ def _task(name: str, folder: Path, told: Callable[[str], None]) -> Task:
     from .build import build
     from .options import BuildOptions
 
-    told(f"building {DEMO} as {name}")
+    model = DEMO_STUDENT if name == STUDENT else DEMO
+    told(f"building {model} as {name}")
     form = parse_form(name)
     given = dict(zip(form.build[::2], form.build[1::2], strict=True))
     converted = BuildOptions(
@@ -94,5 +95,5 @@ def _task(name: str, folder: Path, told: Callable[[str], None]) -> Task:
         prune_feed_forward=float(given.get("--prune-feed-forward", 0)),
         gate="off",
     )
-    build(DEMO, folder / name, converted, parity=False)
+    build(model, folder / name, converted, parity=False)
     return Task(folder / name, DecodingOptions(temperature=0.0), provider=form.provider)

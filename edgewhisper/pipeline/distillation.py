@@ -13,7 +13,7 @@ from edgewhisper.errors import MissingDependencyError, UsageError
 from edgewhisper.models.draft import DESCRIPTION, SHORTLIST, WEIGHTS, Draft, initial_draft, write_draft
 from edgewhisper.models.reader import read_checkpoint
 from edgewhisper.models.student import DESCRIPTION as STUDENT
-from edgewhisper.models.student import FILES, Distilled, initial_student, write_student
+from edgewhisper.models.student import FILES, Distilled, initial_student, usual_layers, write_student
 
 from .lessons import Choice, gather
 from .output_folder import disk_errors
@@ -77,7 +77,7 @@ def distill(
     corpus = open_corpus(data)
     checkpoint = read_checkpoint(model)
     if layers is None:
-        layers = max(1, checkpoint.dimensions.decoder_layers // 2) if kind == "student" else 1
+        layers = usual_layers(checkpoint) if kind == "student" else 1
     if kind == "student":
         draft = initial_student(checkpoint, layers)
     else:

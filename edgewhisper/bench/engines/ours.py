@@ -64,6 +64,7 @@ _BUILDS: dict[str, tuple[str, ...]] = {
     "int8": ("--precision", "int8"),
     "int4": ("--precision", "int4"),
     "int8-pruned": ("--precision", "int8", "--prune-heads", "0.25", "--prune-feed-forward", "0.25"),
+    "int8-student": ("--precision", "int8"),
     "int8-heads": ("--precision", "int8", "--draft", "heads"),
     "fp16-cuda": ("--precision", "fp16", "--target", "cuda"),
     "fp16-cuda-heads": ("--precision", "fp16", "--target", "cuda", "--draft", "heads"),
@@ -75,6 +76,7 @@ _ON_GPU = {
     "fp32-portable-cuda": "fp32-portable",
 }
 FORMS = tuple(dict.fromkeys((*_BUILDS, *_ON_GPU)))
+STUDENT = "int8-student"  # of another checkpoint than the others
 _LOW_MEMORY, _ACCEPTANCE = "-low-memory", "@"
 
 
@@ -115,7 +117,8 @@ class EdgeWhisper:
         if form.build and not artifact.exists():
             # Checks of accuracy say nothing about random weights.
             options = [*form.build, "--gate", "off", "--no-parity"]
-            command = ["-m", "edgewhisper", "build", str(work / "checkpoint"), "-o", str(artifact), *options]
+            checkpoint = _student(work) if form.artifact == STUDENT else work / "checkpoint"
+            command = ["-m", "edgewhisper", "build", str(checkpoint), "-o", str(artifact), *options]
             build = subprocess.run([sys.executable, *command], check=False)
             sys.exit(build.returncode)
 
@@ -253,6 +256,20 @@ class EdgeWhisper:
                 self._decoder.run(range(tokens))
         timing.seconds /= _STEPS
         return timing
+
+
+def _student(work: Path) -> Path:
+    """The folder of the student that distillation would begin with."""
+    from edgewhisper.atomic import atomic_folder
+    from edgewhisper.models.reader import read_checkpoint
+    from edgewhisper.models.student import initial_student, usual_layers, write_student
+
+    folder = work / "student"
+    if not folder.exists():
+        checkpoint = read_checkpoint(work / "checkpoint")
+        with atomic_folder(folder) as temporary:
+            write_student(checkpoint, initial_student(checkpoint, usual_layers(checkpoint)), temporary)
+    return folder
 
 
 def artifact_folder(work: Path, precision: str) -> Path:
