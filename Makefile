@@ -26,6 +26,8 @@ PRECISION ?=
 VARIANTS  ?= int8,int8-low-memory,int8-heads@0.75,int4,fp32
 # The others: the best form of each engine, as all of them (edgewhisper bench --peers) take 20 minutes.
 ENGINES   ?= transformers openai-whisper onnx-asr optimum-int8 faster-whisper faster-whisper-int8 whisper.cpp-q8_0 whisper.cpp-q5_1 sherpa-onnx-int8
+# Of timings, in rounds of all; converting, memory, recordings and accuracy come on top.
+MINUTES   ?= 4
 # Of the Debian package; one that was built again is an upgrade with a higher one.
 REVISION  ?= 0
 # Processes of `make demo-draft` and `make demo-student`.
@@ -77,7 +79,7 @@ format: $(VENV)/dev-installed ## Format the code
 bench: $(VENV)/dev-installed $(PEERS)/installed ## Measure speed, memory and accuracy on this machine, against other engines, into benchmarks/
 	@mkdir -p benchmarks
 	@set -e; run=benchmarks/$$($(BIN)/python -m edgewhisper.bench.machine); \
-		$(BIN)/edgewhisper bench --model tiny.en --variants $(VARIANTS) $(addprefix --peer ,$(ENGINES)) --peers-python $(PEERS)/bin/python --rounds 2 --clips 1,3,5,10,30 --accuracy -o $$run.json; \
+		$(BIN)/edgewhisper bench --model tiny.en --variants $(VARIANTS) $(addprefix --peer ,$(ENGINES)) --peers-python $(PEERS)/bin/python --rounds 3 --minutes $(MINUTES) --clips 1,3,5,10,30 --winograd-error --accuracy -o $$run.json; \
 		$(BIN)/edgewhisper report $$run.json -o $$run.html --markdown $$run.md
 
 demo-model: $(VENV)/dev-installed ## Train the bundled model anew (about an hour; needs espeak-ng); goes on where it was stopped

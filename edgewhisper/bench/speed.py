@@ -112,7 +112,7 @@ def compare(
     Args:
         workers: the engines.
         rounds: as many at least.
-        seconds: for which rounds go on, as far as another one fits.
+        seconds: for which rounds go on, as long as another one like the last fits.
         tell: what is measured.
         kept: gets what was measured so far after each round.
 
@@ -136,18 +136,15 @@ def compare(
                 del speeds[name]
 
     measure([*speeds], "warm-up", warm=True)
-    number, longest, started = 0, 0.0, time.monotonic()
-    while speeds and (number < rounds or time.monotonic() - started + longest <= seconds):
+    number, last, started = 0, 0.0, time.monotonic()
+    while speeds and (number < rounds or time.monotonic() - started + last <= seconds):
         begun = time.monotonic()
         number += 1
         when = f"round {number} of {rounds}"
         if seconds:
             when = f"round {number}, {begun - started:.0f} of {seconds:.0f} s"
         measure([*speeds] if number % 2 else [*speeds][::-1], when, detailed=number <= DETAILED)
-        if number > min(
-            DETAILED, rounds - 1
-        ):  # the detailed rounds say nothing about how long another one takes
-            longest = max(longest, time.monotonic() - begun)
+        last = time.monotonic() - begun
         kept(speeds)
     return speeds, failed
 

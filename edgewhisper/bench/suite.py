@@ -13,6 +13,7 @@ from pathlib import Path
 from edgewhisper import __version__
 from edgewhisper.artifact import load_manifest
 from edgewhisper.errors import EdgeWhisperError, ProviderError, UsageError
+from edgewhisper.models.cards import find_card
 from edgewhisper.models.json_file import read_json_object
 from edgewhisper.models.transformers_folder import read_dimensions
 from edgewhisper.runtime.sensors import temperature, throttled
@@ -91,7 +92,8 @@ def check_plan(plan: Plan) -> None:
     """Refuse names that mean nothing, before anything takes time.
 
     Raises:
-        UsageError: a variant, peer or artifact that there is not.
+        UsageError: a variant or peer that there is not.
+        EdgeWhisperError: a model or artifact that there is not.
     """
     for variant in plan.variants:
         try:
@@ -104,6 +106,8 @@ def check_plan(plan: Plan) -> None:
     for peer in plan.peers:
         if peer not in PEERS:
             raise UsageError(f"peer '{peer}': there is none of that name; known: {', '.join(PEERS)}")
+    for model in plan.models:
+        find_card(model)
     for artifact in plan.artifacts:
         load_manifest(artifact)
 

@@ -159,7 +159,9 @@ def test_text_that_guesses_change_is_counted_on_a_gpu_and_an_error_on_a_processo
 
 def test_speculation_without_a_draft_is_refused(demo_artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "artifact-fp32").symlink_to(demo_artifact)
-    (variant,) = measure([Contestant(f"{OURS}-fp32@0.5", sys.executable)], Setting(tmp_path, 1), 1, Wanted())
+    (variant,) = measure(
+        [Contestant(f"{OURS}-fp32@0.5", sys.executable)], Setting(tmp_path, 1), Wanted(rounds=1)
+    )
     assert variant.failure is not None
     assert "has no draft that works here" in variant.failure
     assert variant.options == {"acceptance": "0.5"}
@@ -184,7 +186,7 @@ def test_memory_on_the_gpu_is_that_of_the_process_that_measures(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     audio = load_manifest(work / "artifact-fp16-cuda-heads").audio
     setting = Setting(work, 1, audio.n_mels, audio.n_frames)
-    (variant,) = measure([Contestant(f"{OURS}-{GUESSING}", str(python))], setting, 1, Wanted(speed=False))
+    (variant,) = measure([Contestant(f"{OURS}-{GUESSING}", str(python))], setting, Wanted(speed=False))
     assert variant.failure is None
     assert variant.device == 777 * 2**20
     assert variant.on_gpu
@@ -194,7 +196,7 @@ def test_memory_on_the_gpu_is_that_of_the_process_that_measures(
 
 def test_peers_on_a_gpu_are_named_by_precision_and_device(tmp_path: Path) -> None:
     nobody = str(tmp_path / "no-python")
-    found = measure([Contestant(name, nobody) for name in PEERS], Setting(tmp_path, 1), 1, Wanted())
+    found = measure([Contestant(name, nobody) for name in PEERS], Setting(tmp_path, 1), Wanted(rounds=1))
     on_gpu = {variant.name: variant for variant in found if variant.on_gpu}
     assert {name: (variant.engine, variant.precision) for name, variant in on_gpu.items()} == {
         "transformers-cuda": ("transformers", "fp32"),

@@ -39,8 +39,8 @@ class ScriptedWorker:
         return None
 
 
-def run(worker: ScriptedWorker, rounds: int) -> Speed:
-    speeds, failed = compare({"engine": cast(Worker, worker)}, rounds)
+def run(worker: ScriptedWorker, rounds: int, seconds: float = 0.0) -> Speed:
+    speeds, failed = compare({"engine": cast(Worker, worker)}, rounds, seconds)
     assert failed == {}
     return speeds["engine"]
 
@@ -104,7 +104,7 @@ def test_of_disturbed_timings_alone_the_least_disturbed_is_kept_and_counted() ->
 
 
 def test_a_disturbed_warm_up_is_not_counted() -> None:
-    assert run(ScriptedWorker([*[BUSY] * ATTEMPTS, QUIET]), 1).encoder_ms().disturbed == 0
+    assert run(ScriptedWorker([BUSY, QUIET]), 1).encoder_ms().disturbed == 0
 
 
 def test_an_engine_that_ends_is_named_and_the_others_go_on() -> None:
@@ -125,3 +125,55 @@ def test_stages_that_an_engine_lacks_are_left_out() -> None:
         str(count): pytest.approx(count) for count in AT_ONCE
     }
     assert 1 <= FIRST < LAST
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    """The machine becomes slower; both engines do alike."""
+    first, other = Speed(), Speed()
+    for slowness in (1.0, 2.0, 4.0):
+        for speed, share in ((first, 1.0), (other, 1.5)):
+            seconds = slowness * share
+            speed.encode.kept.append(Timing(seconds))
+            speed.short.kept.append(Timing(seconds))
+            speed.long.kept.append(Timing(3 * seconds))
+    ratios = other.ratios(first)
+    assert {name: (x.low, x.median, x.high, x.count) for name, x in ratios.items()} == {
+        name: pytest.approx((1.5, 1.5, 1.5, 3)) for name in ("encoder", "token", "window")
+    }
+
+
+def test_every_second_round_goes_backwards_and_what_was_measured_is_given_after_each() -> None:
+    order: list[str] = []
+    given: list[dict[str, int]] = []
+    workers = {name: cast(Worker, ScriptedWorker([QUIET] * 9)) for name in ("a", "b")}
+    compare(
+        workers, 2, 0.0, order.append,
+        lambda speeds: given.append({name: len(speed.encode.kept) for name, speed in speeds.items()}),
+    )  # fmt: skip
+    assert order == [
+        *("warm-up: a", "warm-up: b"),
+        *("round 1 of 2: a", "round 1 of 2: b"),
+        *("round 2 of 2: b", "round 2 of 2: a"),
+    ]
+    assert given == [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
+
+
+def test_rounds_go_on_while_another_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Slow(ScriptedWorker):
+        def ask(self, **command: object) -> Timing | None:
+            nonlocal now
+            now += 1.0
+            return super().ask(**command)
+
+    monkeypatch.setattr(speed_module.time, "monotonic", lambda: now)
+    detailed, plain = 9.0, 3.0
+    for seconds, rounds in (
+        (0.0, 2),
+        (4 * detailed - 1, 3),
+        (4 * detailed, 6),
+        (3 * detailed + 4 * plain, 7),
+    ):
+        now = 0.0
+        assert run(Slow([QUIET] * 9), 2, seconds).encoder_ms().count == rounds

@@ -121,12 +121,22 @@ def test_the_bundled_artifact_is_measured_with_all_that_a_run_holds(
         models=(),
         artifacts=(demo_artifact,),
         threads=(1,),
-        rounds=1,
-        wanted=Wanted(clips=(1.0,)),
+        wanted=Wanted(clips=(1.0,), rounds=1),
         work=tmp_path,
         sustained=0.01,
     )
-    run = run_plan(plan, "bench")
+    lines: list[str] = []
+    so_far: list[Run] = []
+    run = run_plan(plan, "bench", tell=lines.append, keep=so_far.append)
+    assert run.finished
+    assert not any(each.finished for each in so_far)
+    # A round, all of the speed, memory, and the model.
+    known = [each.models[0].variants[0] for each in so_far]
+    assert [variant.encoder_ms is not None for variant in known] == [True] * 4
+    assert [bool(variant.clips) for variant in known] == [False, True, True, True]
+    assert [variant.peak is not None for variant in known] == [False, False, True, True]
+    for line in ("starting demo", "warm-up: demo", "round 1 of 1: demo", "memory of demo (1 of 1)"):
+        assert f"demo: {line}" in lines
     (model,) = run.models
     (variant,) = model.variants
     assert (model.name, variant.name, model.random_weights) == ("demo", "demo", False)
@@ -174,7 +184,7 @@ def test_what_cannot_be_run_is_listed_with_the_reason_and_the_rest_is_measured(
     empty.chmod(0o755)
     forms = (str(demo_artifact), "fp16-cuda", "fp32-portable-cuda")
     plan = Plan(("tiny.en",), variants=forms, peers=("faster-whisper",), peers_python=str(empty),
-                threads=(1,), rounds=1, wanted=Wanted(speed=False), work=tmp_path / "work")  # fmt: skip
+                threads=(1,), wanted=Wanted(speed=False), work=tmp_path / "work")  # fmt: skip
     (model,) = run_plan(plan, "bench").models
     ours, *on_gpu, peer = model.variants
     assert ours.failure is None
