@@ -124,7 +124,7 @@ def write_student(checkpoint: Checkpoint, trained: Draft, folder: Path) -> None:
     shapes = {f"model.{name}": shape for name, shape in expected_shapes(student.dimensions).items()}
     write_settings(
         folder, student.dimensions, student.token_ids, dtype="float16" if half else "float32",
-        random_weights=checkpoint.model.random_weights,
+        random_weights=checkpoint.model.random_weights and trained.info.acceptance is None,  # and not trained
     )  # fmt: skip
     write_tokenizer(folder, student.vocabulary, student.token_ids)
     write_safetensors(

@@ -167,7 +167,7 @@ def test_rounds_go_on_while_another_one_fits(monkeypatch: pytest.MonkeyPatch) ->
             now += 1.0
             return super().ask(**command)
 
-    monkeypatch.setattr(speed_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("edgewhisper.bench.speed.time.monotonic", lambda: now)
     detailed, plain = 9.0, 3.0
     for seconds, rounds in (
         (0.0, 2),

@@ -14,7 +14,7 @@ import soundfile
 from edgewhisper.artifact import load_manifest
 from edgewhisper.bench import clips, speculation, speed, suite
 from edgewhisper.bench.clips import tokens_of, write_clip
-from edgewhisper.bench.engines.ours import FORMS, parse_form
+from edgewhisper.bench.engines.ours import FORMS, STUDENT, _student, parse_form
 from edgewhisper.bench.machine import this_machine
 from edgewhisper.bench.measure import Wanted
 from edgewhisper.bench.roofline import Limits, stages
@@ -35,6 +35,10 @@ from edgewhisper.bench.workers import Contestant
 from edgewhisper.errors import OutputError, UsageError
 from edgewhisper.models.cards import find_card
 from edgewhisper.models.checkpoint import expected_shapes
+from edgewhisper.models.generation import find_token_ids
+from edgewhisper.models.random_weights import write_random_folder
+from edgewhisper.models.reader import read_checkpoint
+from edgewhisper.models.whisper_vocabulary import whisper_vocabulary
 from edgewhisper.runtime.workload import encoder_macs, encoder_weights, step_weights
 from tests.conftest import Command
 
@@ -109,6 +113,23 @@ def test_forms_say_how_to_build_and_run() -> None:
     for wrong in ("int9", "int8@2", "int8@x", "some/artifact", ""):
         with pytest.raises(KeyError):
             parse_form(wrong)
+
+
+def test_the_ladder_has_a_student_of_the_random_weights(tmp_path: Path) -> None:
+    """With half of the decoder's layers, and it stops by itself at the same place."""
+    assert STUDENT in suite.LADDER
+    card = find_card("tiny.en")
+    dimensions = replace(
+        card.dimensions, d_model=64, encoder_heads=1, decoder_heads=1, encoder_ffn=64, decoder_ffn=64
+    )
+    vocabulary = whisper_vocabulary(dimensions.vocab_size)
+    ids = find_token_ids(vocabulary.tokens, multilingual=False, source="test")
+    write_random_folder(tmp_path / "checkpoint", dimensions, vocabulary, ids, tokens=5)
+    main, student = read_checkpoint(tmp_path / "checkpoint"), read_checkpoint(_student(tmp_path))
+    assert (main.dimensions.decoder_layers, student.dimensions.decoder_layers) == (4, 2)
+    assert student.model.random_weights
+    for name in ("decoder.embed_positions.weight", "decoder.embed_tokens.weight", "encoder.conv1.weight"):
+        np.testing.assert_array_equal(student.tensors[name], main.tensors[name])
 
 
 def test_the_bundled_artifact_is_measured_with_all_that_a_run_holds(

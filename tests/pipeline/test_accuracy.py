@@ -49,6 +49,18 @@ def test_a_form_that_no_gpu_runs_here_has_the_reason_and_the_others_their_errors
 
 
 @pytest.mark.slow
+def test_the_student_is_the_bundled_one_and_what_is_done_is_told() -> None:
+    lines: list[str] = []
+    (model,) = with_accuracy(RUN, ["int8-student"], lines.append).models
+    variant = model.variants[1]
+    assert (variant.name, variant.precision) == ("edgewhisper-int8-student", "int8-student")
+    assert variant.accuracy is not None
+    assert variant.accuracy.wer < 0.2
+    assert "building demo-student as int8-student" in lines
+    assert "accuracy of int8-student, 2 of 2 recordings" in lines
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate provider")
 def test_a_form_on_a_gpu_is_measured_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its part is played by the processor."""
