@@ -107,7 +107,7 @@ def compare(
     tell: Tell = silent,
     kept: Callable[[Mapping[str, Speed]], None] = lambda speeds: None,
 ) -> tuple[dict[str, Speed], dict[str, str]]:
-    """Measure all engines in turn after a warm-up, every second round backwards: what drifts meets all of them alike.
+    """Measure all engines in turn, round after round, after a warm-up.
 
     Args:
         workers: the engines.
@@ -143,7 +143,7 @@ def compare(
         when = f"round {number} of {rounds}"
         if seconds:
             when = f"round {number}, {begun - started:.0f} of {seconds:.0f} s"
-        measure([*speeds] if number % 2 else [*speeds][::-1], when, detailed=number <= DETAILED)
+        measure([*speeds], when, detailed=number <= DETAILED)
         last = time.monotonic() - begun
         kept(speeds)
     return speeds, failed

@@ -142,7 +142,7 @@ def test_ratios_are_of_the_same_round() -> None:
     }
 
 
-def test_every_second_round_goes_backwards_and_what_was_measured_is_given_after_each() -> None:
+def test_engines_take_turns_and_what_was_measured_is_given_after_each_round() -> None:
     order: list[str] = []
     given: list[dict[str, int]] = []
     workers = {name: cast(Worker, ScriptedWorker([QUIET] * 9)) for name in ("a", "b")}
@@ -153,7 +153,7 @@ def test_every_second_round_goes_backwards_and_what_was_measured_is_given_after_
     assert order == [
         *("warm-up: a", "warm-up: b"),
         *("round 1 of 2: a", "round 1 of 2: b"),
-        *("round 2 of 2: b", "round 2 of 2: a"),
+        *("round 2 of 2: a", "round 2 of 2: b"),
     ]
     assert given == [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
 
