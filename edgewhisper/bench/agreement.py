@@ -51,7 +51,7 @@ def _ratios(old: Run, new: Run) -> Iterator[Ratio]:
 
 
 def ratio(variant: Variant, first: Variant, quantity: str) -> float | None:
-    """Time over the first variant's: of the same rounds, else, as with another number of threads, of medians; None where there is none."""
+    """Time over the first variant's: round by round, else, as with another number of threads, of medians; None where there is none."""
     if quantity in variant.ratios and variant.threads == first.threads:
         return variant.ratios[quantity].median
     own, other = (getattr(each, f"{quantity}_ms") for each in (variant, first))

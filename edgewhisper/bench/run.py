@@ -149,7 +149,7 @@ class Variant:
         joules: that a window takes, where the machine tells.
         disk: what is installed of the model.
         same_text: share of the windows decoded with guesses that have the text of greedy decoding; a GPU may change last bits.
-        ratios: "encoder", "token" and "window" -> its time over that of the first variant with as many threads, in the same round.
+        ratios: "encoder", "token" and "window" -> its time over that of the first variant with as many threads, round by round.
         accuracy: on a corpus, where the model is trained.
         stages: against what the machine could do.
         memory_over_time: seconds since the start -> resident memory.

@@ -72,14 +72,25 @@ class Speed:
         return Spread.of(self._windows(), max(self.encode.disturbed, self.long.disturbed))
 
     def ratios(self, first: "Speed") -> dict[str, Spread]:
-        """Encoder, token and window over another engine's, each of the same round, which had the same machine."""
+        """Encoder, token and window over another engine's, round by round.
+
+        The other one is measured before this one, and after it, in the next round; the mean of both stands for what it takes meanwhile.
+        """
         pairs = {
-            "encoder": zip(self._encodings(), first._encodings(), strict=True),
-            "token": zip(self._tokens(), first._tokens(), strict=True),
-            "window": zip(self._windows(), first._windows(), strict=True),
+            "encoder": (self._encodings(), first._encodings()),
+            "token": (self._tokens(), first._tokens()),
+            "window": (self._windows(), first._windows()),
         }
-        found = {name: [own / other for own, other in pair if other > 0] for name, pair in pairs.items()}
-        return {name: Spread.of(ratios) for name, ratios in found.items() if ratios}
+        return {
+            name: Spread.of(
+                [
+                    mine / (before + after) * 2
+                    for mine, before, after in zip(own, other, [*other[1:], other[-1]], strict=True)
+                ]
+            )
+            for name, (own, other) in pairs.items()
+            if other and min(other) > 0
+        }
 
     def _encodings(self) -> list[float]:
         cross = 0.0
