@@ -47,11 +47,13 @@ class ImposedAcceptance:
         self._right = (*text, end_of_text)
         self._end_of_text = end_of_text
         self._acceptance = acceptance
+        self._windows = 0
         self._random = np.random.default_rng(SEED)
 
     def begin(self, cross: CrossKV, prompt: Sequence[int]) -> None:
-        """A window begins."""
-        self._random = np.random.default_rng(SEED)
+        """A window begins, with a luck of its own, the same in every run."""
+        self._random = np.random.default_rng((SEED, self._windows))
+        self._windows += 1
         self._drafter.begin(cross, prompt)
 
     def propose(
@@ -158,7 +160,9 @@ class SpeculationBench:
                     times.append(best.seconds)
                     disturbed += not best.counts
                 if used is not None:
-                    counted = statistics_found
+                    counted.proposed += statistics_found.proposed
+                    counted.accepted += statistics_found.accepted
+                    counted.verifications += statistics_found.verifications
         return Gain(
             acceptance, statistics.median(greedy), statistics.median(speculative),
             counted.proposed, counted.accepted, counted.verifications, disturbed, guessed, changed,
