@@ -76,7 +76,7 @@ DETECTORS = ("silero", "energy")
 @click.option(
     "--end-delay",
     type=float,
-    default=0.5,
+    default=0.6,
     show_default=True,
     metavar="SECONDS",
     help="Silence that ends an utterance.",
