@@ -36,7 +36,7 @@ _ENDING = 6
 """Tokens, end of text among them. A window that stops too soon leaves the model in doubt about the words before, or about whether to end."""
 
 _SURE_ENDING = math.log(0.45)
-"""Log-probability that no token of the ending falls below, with the bundled model, in 98.5 of 100 texts that are right."""
+"""Log-probability that no token of the ending falls below, with the bundled model, in 98 of 100 texts that are right."""
 
 
 def usual_window(manifest: Manifest) -> Window:
