@@ -76,7 +76,7 @@ DETECTORS = ("silero", "energy")
 @click.option(
     "--end-delay",
     type=float,
-    default=0.5,
+    default=0.6,
     show_default=True,
     metavar="SECONDS",
     help="Silence that ends an utterance.",
@@ -199,7 +199,9 @@ def _list_devices(recorder: Literal["arecord", "sounddevice"] | None) -> None:
 
     microphones = list_microphones(recorder)
     if not microphones:
-        raise AudioError("there is no microphone; plug one in")
+        raise AudioError(
+            "there is no microphone; plug one in, or see whether this user may use it: edgewhisper doctor"
+        )
     print_result("\n".join(f"{name}  {description}" for name, description in microphones))
 
 

@@ -24,6 +24,7 @@ class Decoded:
     no_speech_prob: float
     temperature: float
     is_complete: bool = True  # end of text was reached
+    logprobs: tuple[float, ...] = ()  # of each token and, where it was reached, of end of text
 
 
 @dataclass(frozen=True)
@@ -166,14 +167,16 @@ class Text:
 
     def __init__(self, limit: int, end_of_text: int) -> None:
         self.tokens: list[int] = []
-        self.total_logprob = 0.0
+        self._logprobs: list[float] = []
+        self._total_logprob = 0.0
         self.ended = False
         self._limit = limit
         self._end_of_text = end_of_text
 
     def add(self, token: int, logprob: float) -> None:
         """The token that comes next, end of text perhaps, and its log-probability."""
-        self.total_logprob += logprob
+        self._logprobs.append(logprob)
+        self._total_logprob += logprob
         if token == self._end_of_text:
             self.ended = True
             return
@@ -187,5 +190,12 @@ class Text:
 
     def decoded(self, no_speech_prob: float, temperature: float) -> Decoded:
         """The outcome, with what is known of it."""
-        average = self.total_logprob / (len(self.tokens) + 1)
-        return Decoded(tuple(self.tokens), average, no_speech_prob, temperature, not self.is_full)
+        average = self._total_logprob / (len(self.tokens) + 1)
+        return Decoded(
+            tuple(self.tokens),
+            average,
+            no_speech_prob,
+            temperature,
+            not self.is_full,
+            tuple(self._logprobs),
+        )

@@ -107,6 +107,7 @@ class Transcriber:
             dimensions=self.manifest.dimensions,
             tokens=self.manifest.tokens,
             audio=self.manifest.audio,
+            short_windows=self.manifest.model.short_windows,
         )
 
     @functools.cached_property

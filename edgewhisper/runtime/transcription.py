@@ -15,7 +15,7 @@ from .options import DecodingOptions, Segment, Statistics, TranscriptionInfo
 from .prompt import Context, previous_text_limit, start_sequence
 from .protocols import CrossKV, Decoder, Encoder, FeatureSource, Floats
 from .rules import rules_for
-from .short_window import LEAST, SURE_LANGUAGE, frames_to_encode
+from .short_window import LEAST, SURE_LANGUAGE, ends_in_doubt, frames_to_encode
 from .speculation.speculation import DraftSource, speculation_for
 from .vocabulary import Vocabulary
 
@@ -34,6 +34,7 @@ class Model:
     dimensions: ModelDimensions
     tokens: TokenIds
     audio: AudioSettings
+    short_windows: bool = False  # `Manifest.model.short_windows`: how sure its texts of them are, is known
     load_draft: DraftSource = _no_draft  # called under the lock; what it measures takes the decoder
     # Held for one window: the decoder has one cache.
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -252,6 +253,10 @@ class Transcription:
         with self._model.lock:
             text = self._decoder.decode_short(cross, window.prompt, window.frames)
             self._decoder.release()
+        if text is not None and self._model.short_windows:
+            decoded, timestamp_begin = text.decoded, self._model.tokens.timestamp_begin
+            if ends_in_doubt(decoded.tokens, decoded.logprobs, timestamp_begin):
+                text = None
         self._statistics.decoder_seconds += time.perf_counter() - started
         self._statistics.short_windows += 1
         if text is None:

@@ -26,13 +26,14 @@ owner_pid   : 4321
 trigger_time: 1234.5
 """
 LISTED = """\
-**** List of CAPTURE Hardware Devices ****
-card 1: Device [USB PnP Sound Device], device 0: USB Audio [USB Audio]
-  Subdevices: 1/1
-  Subdevice #0: subdevice #0
-card 2: seeed2micvoicec [seeed-2mic-voicecard], device 0: bcm2835-i2s-wm8960-hifi wm8960-hifi-0 [bcm2835-i2s-wm8960-hifi wm8960-hifi-0]
-  Subdevices: 0/1
-  Subdevice #0: subdevice #0
+null
+    Discard all samples (playback) or generate zero samples (capture)
+hw:CARD=seeed2micvoicec,DEV=0
+    seeed-2mic-voicecard, bcm2835-i2s-wm8960-hifi wm8960-hifi-0
+    Direct hardware device without any conversions
+plughw:CARD=seeed2micvoicec,DEV=0
+    seeed-2mic-voicecard, bcm2835-i2s-wm8960-hifi wm8960-hifi-0
+    Hardware device with all software conversions
 """
 STATUS = "proc/asound/card1/pcm0c/sub0/status"
 USB = Microphone("USB PnP Sound Device", "plughw:CARD=Device,DEV=0")
@@ -53,28 +54,42 @@ def host(tmp_path: Path) -> Host:
 
 
 def install_arecord(folder: Path, output: str = LISTED) -> None:
-    write_program(folder, "arecord", f"test \"$1\" = -l && printf '%s' '{output}'")
+    write_program(folder, "arecord", f"test \"$1\" = -L && printf '%s' '{output}'")
 
 
 def problems(host: Host) -> list[str]:
     return [check.problem for check in check_microphones(host)]
 
 
-def test_without_arecord_the_kernels_list_is_read(host: Host) -> None:
+def test_the_kernels_list_is_read(host: Host, no_programs: Path) -> None:
     assert find_microphones(host) == [USB]
     assert problems(host) == ["", "no-arecord"]
+    install_arecord(no_programs, "")
+    assert find_microphones(host) == [USB], (
+        "also where this user may not use it, so that arecord lists nothing"
+    )
 
 
-def test_arecords_list_is_read(host: Host, no_programs: Path) -> None:
+def test_arecords_list_is_read_where_the_kernel_has_none(tmp_path: Path, no_programs: Path) -> None:
+    host = Host(tmp_path, "aarch64", 64)
     install_arecord(no_programs)
-    seeed = Microphone("seeed-2mic-voicecard", "plughw:CARD=seeed2micvoicec,DEV=0")
-    assert find_microphones(host) == [USB, seeed]
-    assert problems(host) == ["", ""]
+    name = "seeed-2mic-voicecard, bcm2835-i2s-wm8960-hifi wm8960-hifi-0"
+    assert find_microphones(host) == [Microphone(name, "plughw:CARD=seeed2micvoicec,DEV=0")]
+    assert problems(host) == [""]
 
 
-def test_a_broken_arecord_is_not_believed(host: Host, no_programs: Path) -> None:
-    write_program(no_programs, "arecord", "echo 'arecord: main: no soundcards found' >&2; exit 1")
-    assert find_microphones(host) == [USB]
+@pytest.mark.parametrize(
+    "program", ["echo 'arecord: no soundcards found' >&2; exit 1", "echo '    what is this'"]
+)
+def test_a_broken_arecord_lists_nothing(program: str, tmp_path: Path, no_programs: Path) -> None:
+    write_program(no_programs, "arecord", program)
+    assert find_microphones(Host(tmp_path, "aarch64", 64)) == []
+
+
+def test_an_arecord_that_cannot_be_run_lists_nothing(tmp_path: Path, no_programs: Path) -> None:
+    write_program(no_programs, "arecord", "")
+    (no_programs / "arecord").write_bytes(b"\x7fELF of another machine")
+    assert find_microphones(Host(tmp_path, "aarch64", 64)) == []
 
 
 def test_a_microphone_that_another_program_has_is_busy(host: Host) -> None:

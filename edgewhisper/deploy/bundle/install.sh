@@ -44,6 +44,12 @@ setting() {
 	sed -n "s/^$1=//p" "$source/release.conf"
 }
 
+# Under the name of what a killed installation left, so that one killed half-way through is finished by the next.
+remove() {
+	mv -T "$opt/$1" "$opt/.$1.old.new"
+	rm -rf "${opt:?}/.$1.old.new"
+}
+
 # The interpreter, not the kernel, says what this system can run: a 32-bit system may have a 64-bit kernel.
 facts='import platform, struct, sys; print(platform.machine(), 8 * struct.calcsize("P"), "%d.%d" % sys.version_info[:2])'
 found=$($python -I -c "$facts" 2>/dev/null) || fail "$python does not run; install Python: apt install python3"
@@ -97,7 +103,7 @@ new_settings=
 if [ ! -e "$settings" ] || cmp -s "$settings" "$opt/current/systemd/edgewhisper.default"; then
 	new_settings=yes
 fi
-rm -rf "${opt:?}/$target"
+[ ! -e "$opt/$target" ] || remove "$target"
 mv "$staging" "$opt/$target"
 ln -s "$target" "$opt/.current.new"
 mv -T "$opt/.current.new" "$opt/current"
@@ -127,7 +133,7 @@ for folder in "$opt"/*/; do
 	folder=${folder%/}
 	case ${folder##*/} in
 	current | "$target") ;;
-	*) [ ! -f "$folder/release.conf" ] || rm -rf "$folder" ;;
+	*) [ ! -f "$folder/release.conf" ] || remove "${folder##*/}" ;;
 	esac
 done
 echo "edgewhisper $(setting version) is installed: 'edgewhisper transcribe RECORDING', 'edgewhisper listen', or for Home Assistant" \

@@ -3,17 +3,17 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from edgewhisper.errors import EdgeWhisperError
+from edgewhisper.runtime.listening.alsa import list_devices
 
 from .checks import Check, fine, problem
 from .host import Host
 from .trial import Reporter, run_forked
 
 _TIMEOUT = 10.0  # seconds
-# "card 1: Device [USB PnP Sound Device], device 0: USB Audio [USB Audio]"
-_LISTED = re.compile(r"card (\d+): (\S+) \[(.*?)\], device (\d+): (.*?) \[")
 # "01-00: USB Audio : USB Audio : capture 1"
 _IN_KERNEL = re.compile(r"(\d+)-(\d+): (.*)")
 
@@ -36,25 +36,19 @@ class Microphone:
 
 
 def find_microphones(host: Host) -> list[Microphone]:
-    """By `arecord -l` where it is installed, else by what the kernel lists."""
-    return [_described(host, *found) for found in _from_arecord() or _from_kernel(host)]
+    """What the kernel lists, also where this user may not use it; where it tells nothing, what `edgewhisper listen` would list."""
+    return [_described(host, *found) for found in _from_kernel(host)] or _from_arecord()
 
 
-def _from_arecord() -> list[tuple[int, int, str, str]]:
-    """Card, device, the card's short name, its name."""
+def _from_arecord() -> list[Microphone]:
     try:
-        environment = os.environ | {"LC_ALL": "C"}
-        done = subprocess.run(
-            ["arecord", "-l"], capture_output=True, text=True, timeout=_TIMEOUT, check=True, env=environment
-        )
-    except (OSError, subprocess.SubprocessError):
+        return [Microphone(name, address) for address, name in list_devices()]
+    except EdgeWhisperError:
         return []
-    return [
-        (int(card), int(device), short, name) for card, short, name, device, _ in _LISTED.findall(done.stdout)
-    ]
 
 
 def _from_kernel(host: Host) -> list[tuple[int, int, str, str]]:
+    """Card, device, the card's short name, its name."""
     names = _card_names(host.text("proc/asound/cards") or "")
     found = []
     for line in (host.text("proc/asound/pcm") or "").splitlines():

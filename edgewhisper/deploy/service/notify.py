@@ -24,7 +24,9 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.settimeout(_PATIENCE)
-                sender.sendto(message.encode(), self._address)
+                # Connected, as only then the kernel says when there is room again, where systemd is slow to read.
+                sender.connect(self._address)
+                sender.send(message.encode())
         except OSError:
             pass
 

@@ -4,16 +4,16 @@ import logging
 import os
 import re
 import select
-import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
-from edgewhisper.errors import AudioError, MissingDependencyError
+from edgewhisper.errors import AudioError
 
 from ..audio import SAMPLE_RATE, resampler
 from ..pcm import decode_pcm
+from .alsa import SHOW, find_device, program
 from .sources import LOOK_UP, SILENT, Block
 
 _PERIOD, _BUFFER = (
@@ -21,18 +21,16 @@ _PERIOD, _BUFFER = (
     1_000_000,
 )  # µs: sound comes every 32 ms, and a second of it is kept while this process does not run
 _READ_BYTES = 1 << 15
-_LIST_SECONDS = 10.0
 _LOG = logging.getLogger("edgewhisper")
-_SHOW = "'edgewhisper listen --list-devices' shows those that are there"
 # What the program says -> what is wrong, and what to do.
 _CAUSES = (
     ("Device or resource busy", "is busy; end the program that records from it"),
     ("Permission denied", "may not be used; add the user to the group audio"),
     ("Channels count non available", "does not record mono; give its plughw: name, which converts"),
     ("Sample format non available", "has no 16-bit samples; give its plughw: name, which converts"),
-    ("No such device", f"is not there; plug it in, or name another ({_SHOW})"),
-    ("No such file or directory", f"is not there; plug one in, or name another ({_SHOW})"),
-    ("Unknown PCM", f"is not there; plug it in, or name another ({_SHOW})"),
+    ("No such device", f"is not there; plug it in, or name another ({SHOW})"),
+    ("No such file or directory", f"is not there; plug one in, or name another ({SHOW})"),
+    ("Unknown PCM", f"is not there; plug it in, or name another ({SHOW})"),
 )
 _OTHER_RATE = re.compile(r"rate is not accurate \(requested = \d+Hz, got = (\d+)Hz\)")
 _OVERRUN = re.compile(r"overrun!!! \(at least (\d+(?:\.\d+)?) ms long\)")
@@ -47,8 +45,8 @@ class Arecord:
     """
 
     def __init__(self, device: str | None = None) -> None:
-        self._program = _program()
-        self._device = None if device is None else _find(device)
+        self._program = program()
+        self._device = None if device is None else find_device(device)
         self.name = f"microphone {device or 'default'}"
 
     def blocks(self, stopped: threading.Event) -> Iterator[Block]:
@@ -108,67 +106,12 @@ class Arecord:
                 yield Block(resample(decode_pcm(pending[:whole], "s16le"), False), missing)
                 pending, missing = pending[whole:], 0.0
             elif time.monotonic() - heard > SILENT:
-                raise AudioError(f"{self.name}: gives no sound; plug it in again, or name another ({_SHOW})")
+                raise AudioError(f"{self.name}: gives no sound; plug it in again, or name another ({SHOW})")
         if stopped.is_set():
             return
         process.wait()
         messages += process.stderr.read().decode(errors="replace") if err in open_files else ""
         raise AudioError(f"{self.name}: {_cause(messages)}")
-
-
-def list_devices() -> list[tuple[str, str]]:
-    """Name and description of each microphone that arecord can convert from.
-
-    Raises:
-        MissingDependencyError: arecord is not installed.
-    """
-    try:
-        done = subprocess.run(
-            [_program(), "-L"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIST_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired:
-        raise AudioError("arecord -L does not answer; the sound system hangs, restart it") from None
-    devices: dict[str, list[str]] = {}
-    name = ""
-    for line in done.stdout.splitlines():
-        if line[:1].isspace():
-            devices[name].append(line.strip())
-        elif line:
-            name = line.strip()
-            devices[name] = []
-    return [
-        (name, ", ".join(lines[:1]) or name) for name, lines in devices.items() if name.startswith("plughw:")
-    ]
-
-
-def _program() -> str:
-    program = shutil.which("arecord")
-    if program is None:
-        raise MissingDependencyError(
-            "arecord is not installed, which records; run 'apt install alsa-utils', or 'pip install edgewhisper[mic]' "
-            "for the recorder sounddevice"
-        )
-    return program
-
-
-def _find(device: str) -> str:
-    """The ALSA name of what may be a part of a description."""
-    if not device.strip():
-        raise AudioError(f"microphone {device!r}: the name is empty; {_SHOW}")
-    if ":" in device:
-        return device
-    there = list_devices()
-    found = [name for name, described in there if device.lower() in f"{name} {described}".lower()]
-    if len(found) > 1:
-        raise AudioError(f"microphone {device}: may be {' or '.join(found)}; give one of these names")
-    # ALSA has names that are not devices: default, pulse, pipewire, and what the user has defined.
-    return found[0] if found else device
 
 
 def _cause(messages: str) -> str:
@@ -178,4 +121,4 @@ def _cause(messages: str) -> str:
             return meaning
     lines = [line for line in messages.splitlines() if not line.startswith(("Recording RAW", "ALSA lib"))]
     last = lines[-1].strip() if lines else "no message"
-    return f"cannot be recorded from (arecord: {last}); {_SHOW}"
+    return f"cannot be recorded from (arecord: {last}); {SHOW}"

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from edgewhisper.errors import AudioError
 
-from . import arecord, sound_device
+from . import alsa, sound_device
 from .arecord import Arecord
 from .sound_device import SoundDevice
 from .sources import Block
@@ -94,7 +94,7 @@ def open_microphone(device: str | None = None, program: Program | None = None) -
 
 def list_microphones(program: Program | None = None) -> list[tuple[str, str]]:
     """Name and description of each microphone that is there; raises as `open_microphone`."""
-    return arecord.list_devices() if _chosen(program) == "arecord" else sound_device.list_devices()
+    return alsa.list_devices() if _chosen(program) == "arecord" else sound_device.list_devices()
 
 
 def _chosen(program: Program | None) -> Program:

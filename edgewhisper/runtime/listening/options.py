@@ -14,9 +14,7 @@ class ListeningOptions:
         UsageError: a value out of its range, or a longest utterance that has no room for the rest.
     """
 
-    end_delay: float = (
-        0.5  # of silence, after which an utterance has ended; a shorter pause does not divide it
-    )
+    end_delay: float = 0.6  # of silence, after which an utterance has ended; after a pause half as long voice may be noticed late
     pre_roll: float = 0.5  # of sound before the first voice: a soft beginning is noticed late
     post_roll: float = 0.2  # of sound after the last voice; no more than `end_delay`
     least_voice: float = 0.1  # with less voice than this, a sound is no utterance

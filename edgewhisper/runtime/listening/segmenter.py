@@ -16,8 +16,12 @@ from .heard import EndedBy
 from .options import ListeningOptions
 from .voice_activity import FRAME, VoiceActivity
 
-START, STAY = 0.5, 0.35
-"""Probability from which on a frame has voice: the first of an utterance, and further ones. Silero's own program takes the same two."""
+START, STAY = 0.5, 0.15
+"""Probability from which on a frame has voice: the first of an utterance, and further ones.
+
+Silero's own program takes 0.35 for the second. After a pause of 0.3 s its network is unsure for a while, so that with 0.35 one pause in a
+hundred seemed longer than 0.5 s; with 0.15 one in a thousand, and none 0.6 s. In noise utterances then end 0.05 s later.
+"""
 
 
 class Bounds(Protocol):

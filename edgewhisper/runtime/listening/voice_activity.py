@@ -22,7 +22,9 @@ _FLOOR_FRAMES = (
 _FLOOR_SHARE = 0.1  # of those frames, the softest, are background
 _SOFTEST = -60.0  # dB of full scale: below it lies nothing that could be understood
 _ABOVE_FLOOR = 12.0  # dB above the background that are voice as likely as not
-_SLOPE = 3.0  # dB that make the odds e times as large
+_SLOPE = (
+    1.0  # dB that make the odds e times as large: an utterance goes on down to 10 dB above the background
+)
 _DIGITAL_SILENCE = 1e-12  # power, 120 dB below full scale
 _VOICE_BINS = slice(3, 129)  # 100 Hz to 4 kHz
 _FLATTEST = 0.3  # spectral flatness: 0.56 of white noise, under 0.2 of vowels

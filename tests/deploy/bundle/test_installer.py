@@ -294,6 +294,21 @@ def test_a_kill_before_each_command_leaves_a_release_that_works(
     assert len(releases(root)) == 3
 
 
+@pytest.mark.parametrize("script", ["install.sh", "uninstall.sh"])
+def test_a_kill_while_a_release_is_removed_leaves_nothing_of_it(
+    root: Path, new: SmallBundle, tmp_path: Path, script: str
+) -> None:
+    """release.conf, by which a release is known, may be the first of its files to go."""
+    scripts = {"install.sh": new.top, "uninstall.sh": root / "opt/edgewhisper/current"}
+    removes = 'case "$*" in *0.1.0-old*) rm -f "$2/release.conf"; kill -9 $PPID; exit ;; esac'
+    path = write_program(tmp_path / "bin", "rm", f'PATH=/usr/bin:/bin\n{removes}\nexec rm "$@"')
+    done = run(scripts[script] / script, "--root", root, PATH=path)
+    assert done.returncode == -signal.SIGKILL
+    assert install(new, root).returncode == 0
+    assert answer(root) == "new"
+    assert len(releases(root)) == 3
+
+
 def test_uninstalling_removes_all_but_the_settings(root: Path) -> None:
     assert run(root / "opt/edgewhisper/current/uninstall.sh", "--root", root).returncode == 0
     left = [path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()]

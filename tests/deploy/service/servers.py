@@ -30,8 +30,15 @@ Samples = NDArray[np.int16]
 class Server:
     """`edgewhisper serve` on a free port; a context manager that ends it."""
 
-    def __init__(self, artifact: Path, *options: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "edgewhisper", "serve", "-a", str(artifact), *options]
+    def __init__(
+        self,
+        artifact: Path,
+        *options: str,
+        before: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """`before` are words before the command: a program that replaces itself by it."""
+        command = [*before, sys.executable, "-m", "edgewhisper", "serve", "-a", str(artifact), *options]
         if "--wyoming" not in options:
             command += ["--wyoming", f"tcp://{HOST}:0"]
         self.process = subprocess.Popen(

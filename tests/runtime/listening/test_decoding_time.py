@@ -43,7 +43,7 @@ def test_what_cannot_be_decoded_in_time_is_dropped_and_told(transcriber: Transcr
     assert len(utterances(list(waiting))) == 8, "a source that can wait loses nothing"
 
 
-@pytest.mark.parametrize(("seconds", "least", "most"), [(0.14, 0.0, 0.13), (0.35, 0.3, 0.7)])
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.14, 0.0, 0.13), (0.45, 0.4, 0.8)])
 def test_decoding_begins_in_the_pause_where_it_is_fast_enough(
     seconds: float, least: float, most: float, transcriber: Transcriber
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from edgewhisper import Listener, Transcriber
+from edgewhisper.bench.scoring import error_rate
 from edgewhisper.errors import AudioError, UsageError
 from edgewhisper.runtime.listening.heard import Partial, Utterance
 from edgewhisper.runtime.listening.listener import LISTENING
@@ -47,6 +48,22 @@ def test_the_text_is_the_same_with_the_energy_gate(
 ) -> None:
     heard = list(Listener(transcriber, Given(joined(said[:1])), voice=EnergyGate()))
     assert [each.text for each in utterances(heard)] == [said[0].text]
+
+
+@pytest.mark.slow
+def test_all_recordings_are_understood_as_well_as_by_transcribe(
+    transcriber: Transcriber, recordings: Sequence[BundledRecording]
+) -> None:
+    spoken, heard, transcribed = [], [], []
+    for recording in recordings:
+        samples, _ = soundfile.read(recording.path, dtype="float32")
+        found = utterances(list(Listener(transcriber, Given(samples))))
+        segments, _ = transcriber.transcribe(recording.path)
+        assert recording.text or not found
+        spoken.append(recording.text)
+        heard.append(" ".join(each.text for each in found))
+        transcribed.append("".join(segment.text for segment in segments))
+    assert error_rate(spoken, heard).wer <= error_rate(spoken, transcribed).wer + 0.005
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def test_every_voice_that_is_long_enough_lies_in_an_utterance(lengths: list[floa
 
 
 @hypothesis.given(
-    pause=strategies.floats(0.02, 0.5), before=strategies.floats(0.2, 3), after=strategies.floats(0.2, 3)
+    pause=strategies.floats(0.02, 0.6), before=strategies.floats(0.2, 3), after=strategies.floats(0.2, 3)
 )
 def test_a_pause_shorter_than_the_delay_divides_nothing(pause: float, before: float, after: float) -> None:
     assert len(divided(sound(1, before, pause, after, 1))) == 1
@@ -111,7 +111,7 @@ def test_a_pause_in_a_sentence_divides_nothing_by_default(pause: float) -> None:
 
 
 @hypothesis.settings(max_examples=20)
-@hypothesis.given(pause=strategies.floats(0.6, 3))
+@hypothesis.given(pause=strategies.floats(0.7, 3))
 def test_a_longer_pause_divides(pause: float) -> None:
     first, second = divided(sound(0.5, 1, pause, 1, 1))
     assert (first.ended_by, second.ended_by) == ("pause", "pause")

@@ -51,11 +51,13 @@ case $(readlink "$command" 2>/dev/null || :) in
 */opt/edgewhisper/*) rm -f "$command" ;;
 esac
 rm -f "$opt/current"
+# What a killed installation left; all releases get such a name first, so that the next installation finishes what is killed here.
 rm -rf "$opt"/.*.new
 for folder in "$opt"/*/; do
 	folder=${folder%/}
-	[ -L "$folder" ] || [ ! -f "$folder/release.conf" ] || rm -rf "$folder"
+	[ -L "$folder" ] || [ ! -f "$folder/release.conf" ] || mv -T "$folder" "$opt/.${folder##*/}.old.new"
 done
+rm -rf "$opt"/.*.new
 rm -f "$opt/.lock"
 if [ -n "$purge" ]; then
 	rm -rf "$root/etc/default/edgewhisper" "$root/var/lib/edgewhisper" "$root/var/lib/private/edgewhisper"
