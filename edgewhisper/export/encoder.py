@@ -24,7 +24,8 @@ def build_encoder(
     """The encoder; `further` are cross-attentions of a draft, whose keys and values it gives behind those of the decoder's layers.
 
     Inputs:
-        audio_features [B, n_mels, frames], frames even, at least 4 and at most twice max_source_positions.
+        audio_features [B, n_mels, frames], frames even, at least 4 (12 once attention is in pieces) and at most
+            twice max_source_positions.
     Outputs:
         present_key_cross_i, present_value_cross_i [B, heads, frames / 2, head_dim] for each decoder layer i, and for `further`;
         if it `gives_hidden`, hidden [B, frames / 2, d], which they are projections of.

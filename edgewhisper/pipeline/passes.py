@@ -147,6 +147,10 @@ def convert_graphs(
     # Else after, as its products choose their own precision and are no linear layers to quantize.
     if plan.encoder != "fp16":
         rewrites = _rewrite_convolutions(models["encoder"], plan, options)
+    if plan.target == "arm64" and plan.is_converted and options.ops == "fused":
+        from edgewhisper.export.attention import attend_in_pieces
+
+        attend_in_pieces(models["encoder"])
     for name, values in self_values.items():
         self_kv.quantize_self_kv(models[name], values, observed[name], scaled[name])
     graphs = {}

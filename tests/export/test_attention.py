@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgewhisper.export.attention import self_attention
+from edgewhisper.export.attention import PIECES, attend_in_pieces, self_attention
 from edgewhisper.export.builder import GraphBuilder
 from edgewhisper.export.encoder import FLOAT
 from edgewhisper.export.layers import Layers
@@ -31,13 +31,19 @@ def random_projections(heads: int, head_dim: int, width: int, sharpness: float, 
     return tensors
 
 
-def session_of(tensors: Tensors, head_dim: int, width: int, folder: Path) -> onnxruntime.InferenceSession:
+def session_of(
+    tensors: Tensors, head_dim: int, width: int, folder: Path, in_pieces: bool = False
+) -> onnxruntime.InferenceSession:
     with WeightsWriter(folder / "weights.bin") as weights:
         graph = GraphBuilder("attention", weights)
         x = graph.input("x", FLOAT, ["batch", "positions", width])
         attended = self_attention(Layers(graph, tensors), x, "attention", head_dim)
         graph.output(attended, "y", FLOAT, ["batch", "positions", len(tensors["attention.v_proj.bias"])])
-    write_model(graph.model("0"), folder / "attention.onnx")
+    model = graph.model("0")
+    if in_pieces:
+        attend_in_pieces(model)
+        assert sum(node.op_type == "MultiHeadAttention" for node in model.graph) == PIECES
+    write_model(model, folder / "attention.onnx")
     return onnxruntime.InferenceSession(folder / "attention.onnx", providers=["CPUExecutionProvider"])
 
 
@@ -65,24 +71,28 @@ def definition(tensors: Tensors, head_dim: int, x: NDArray[np.float32]) -> NDArr
     positions=st.integers(1, 150),
     sharpness=st.sampled_from([0.1, 1.0, 5.0]),
     seed=st.integers(0, 2**16),
+    in_pieces=st.booleans(),
 )
 def test_attention_follows_its_definition(
     tmp_path_factory: pytest.TempPathFactory,
-    heads: int, head_dim: int, spare: int, batch: int, positions: int, sharpness: float, seed: int,
+    heads: int, head_dim: int, spare: int, batch: int, positions: int, sharpness: float, seed: int, in_pieces: bool,
 ) -> None:  # fmt: skip
+    positions = max(positions, PIECES if in_pieces else 1)
     width = heads * head_dim + spare  # with pruned heads, the states are wider than the heads together
     tensors = random_projections(heads, head_dim, width, sharpness, seed)
     x = np.random.default_rng(seed + 1).standard_normal((batch, positions, width), dtype=np.float32)
-    (actual,) = session_of(tensors, head_dim, width, tmp_path_factory.mktemp("attention")).run(None, {"x": x})
+    folder = tmp_path_factory.mktemp("attention")
+    (actual,) = session_of(tensors, head_dim, width, folder, in_pieces).run(None, {"x": x})
     expected = definition(tensors, head_dim, x)
     assert isinstance(actual, np.ndarray)
     assert np.linalg.norm(actual - expected) < 1e-5 * np.linalg.norm(expected)
 
 
-def test_a_whole_window_and_shorter_ones_run_on_one_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_whole_window_and_shorter_ones_run_on_one_session(in_pieces: bool, tmp_path: Path) -> None:
     tensors = random_projections(2, 64, 128, sharpness=2.0, seed=0)
-    session = session_of(tensors, 64, 128, tmp_path)
-    for positions in (1500, 377, 1):
+    session = session_of(tensors, 64, 128, tmp_path, in_pieces)
+    for positions in (1500, 377, PIECES if in_pieces else 1):
         x = np.random.default_rng(positions).standard_normal((1, positions, 128), dtype=np.float32)
         (actual,) = session.run(None, {"x": x})
         expected = definition(tensors, 64, x)

@@ -10,6 +10,7 @@ import pytest
 
 from edgewhisper.artifact import MEASURED, load_manifest
 from edgewhisper.errors import BuildError, UsageError
+from edgewhisper.export.attention import PIECES
 from edgewhisper.export.model_file import load_model
 from edgewhisper.export.winograd.choice import Measured, Table, TargetTable
 from edgewhisper.pipeline import gate as gate_module
@@ -273,6 +274,9 @@ def test_graphs_for_another_processor_are_judged_in_the_formats_of_this_one(
         losses.append(gate_of(artifact).layers)
         decoders.append((artifact / "decoder.onnx").read_bytes() + (artifact / "weights.bin").read_bytes())
         assert not [path for path in artifact.iterdir() if path.name.startswith(".")]
+        nodes = [node.op_type for node in load_model(artifact / "encoder.onnx").graph]
+        attentions = SMALL.encoder_layers * (PIECES if target == "arm64" else 1)
+        assert nodes.count("MultiHeadAttention") == attentions
     assert losses[0] == losses[1] == losses[2]
     assert len(set(decoders)) == 3
 

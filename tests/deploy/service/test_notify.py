@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewhisper.deploy.service import notify
 from edgewhisper.deploy.service.notify import Notifier
 
 
@@ -13,7 +14,7 @@ def test_systemd_that_does_not_read_is_waited_for_without_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    monkeypatch.setattr("edgewhisper.deploy.service.notify._PATIENCE", 0.3)
+    monkeypatch.setattr(notify, "_PATIENCE", 0.3)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         taken = 0
