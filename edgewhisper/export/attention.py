@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from .layers import Layers
 from .nodes import CONTRIB
-from .winograd.nodes import PassWriter
+from .pass_writer import PassWriter
 
 PIECES = 6
 """Of the queries: base's scores take 12 MB then, less than other things beside them."""

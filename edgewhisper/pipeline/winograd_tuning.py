@@ -14,10 +14,10 @@ from edgewhisper.artifact import RewriteInfo
 from edgewhisper.atomic import atomic_file
 from edgewhisper.errors import OutputError
 from edgewhisper.export.nodes import CONTRIB
+from edgewhisper.export.pass_writer import PassWriter
 from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.accuracy import relative_error
 from edgewhisper.export.winograd.choice import Measured, Method, Precision, Table, TargetTable
-from edgewhisper.export.winograd.nodes import PassWriter
 from edgewhisper.runtime.processor import host_target
 
 from .measurements import ConvolutionTime

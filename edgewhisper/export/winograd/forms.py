@@ -17,9 +17,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..nodes import CONTRIB
+from ..pass_writer import PassWriter
 from .accuracy import quantize_filter
 from .frames import Frames, Geometry, ceil_div, geometry, in_order, rows_at, window_positions, with_zero_row
-from .nodes import PassWriter
 from .patterns import Chain, Convolution, constant_array
 from .points import transforms
 from .transforms import Transforms, array

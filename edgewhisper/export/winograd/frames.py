@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .nodes import PassWriter
+from ..pass_writer import PassWriter
 from .patterns import TAPS, Convolution
 
 

@@ -10,10 +10,10 @@ import onnx_ir as ir
 from edgewhisper.artifact import RewriteInfo
 
 from ..nodes import CONTRIB
+from ..pass_writer import PassWriter
 from .accuracy import Number, direct_tiles, relative_error, slices, tiles
 from .choice import Choice, Method, Precision, Table, committed_table
 from .forms import ChainWriter, Form
-from .nodes import PassWriter
 from .patterns import TAPS, Chain, Convolution, constant_array, find_chains
 from .points import TILES, transforms
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgewhisper.export.nodes import CONTRIB
-from edgewhisper.export.winograd.nodes import PassWriter
+from edgewhisper.export.pass_writer import PassWriter
 
 Array = NDArray[Any]
 

@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 from torch.nn import functional
 
 from edgewhisper.export.nodes import CONTRIB
+from edgewhisper.export.pass_writer import PassWriter
 from edgewhisper.export.winograd import rewrite
 from edgewhisper.export.winograd.choice import Choice
-from edgewhisper.export.winograd.nodes import PassWriter
 from edgewhisper.runtime.processor import host_target
 from tests.export.winograd.graphs import Array, op_types, run
 

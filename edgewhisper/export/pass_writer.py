@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..nodes import NodeWriter
+from .nodes import NodeWriter
 
 
 class PassWriter(NodeWriter):
@@ -35,8 +35,8 @@ class PassWriter(NodeWriter):
 
     def integers(self, *values: int) -> ir.Value:
         """A small constant list of int64."""
-        return self.constant(f"winograd.int64.{'_'.join(map(str, values))}", np.array(values, np.int64))
+        return self.constant(f"int64.{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def integer(self, value: int) -> ir.Value:
         """A constant int64 scalar."""
-        return self.constant(f"winograd.int64.scalar.{value}", np.array(value, np.int64))
+        return self.constant(f"int64.scalar.{value}", np.array(value, np.int64))
